@@ -1,0 +1,254 @@
+"""A driver: a peer from which a program talks to workers.
+
+It gives each worker a handle with a recorder; what is recorded leaves by itself. It does not know what steps mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl as tls
+from types import TracebackType
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
+
+import anyio
+import anyio.lowlevel
+
+from . import program, tensor, wire
+from .errors import AsyncSyftError, LinkClosed, UnknownPeer, WorkerLost
+from .lifetime import Lifetime
+from .ops import Spec
+from .peer import DRIVER, WORKER, Peer, Road
+from .protocol import Conversation
+from .remote import Failures, Recorder, RemoteTensor, call
+from .remote.recorder import current_scope
+from .transport import Transport
+from .waiting import Slot
+from .websocket import dial
+from .wire import PeerInfo
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which ids of forgotten tensors leave even if nothing else does.
+SWEEP = 1.0
+#: Seconds that ``wait_for`` waits for a worker unless told otherwise.
+WAIT = 10.0
+
+Dial = Callable[[], Awaitable[Transport]]
+
+
+class RemoteWorker:
+    """A worker, as a driver sees it: where tensors are sent and made."""
+
+    def __init__(self, driver: Driver, road: Road, info: PeerInfo) -> None:
+        self.driver, self.road, self.info = driver, road, info
+        self.name = info.name
+        conversation = driver.peer.converse(road, info)
+        self.recorder = Recorder(
+            conversation, info.name, driver.new_id, driver.peer.slot, driver.failures, road.link.transport.pump
+        )
+
+    def __repr__(self) -> str:
+        return f"<RemoteWorker {self.name}>"
+
+    async def send(self, value: Any, *, name: str = "", tags: Sequence[str] = ()) -> RemoteTensor:
+        """Send an array. One of at most 256 KiB is copied and not waited for; a larger one is borrowed until it is there.
+
+        Raises: TypeError for a dtype that does not travel, LimitExceeded when the worker has no room, LinkError.
+        """
+        array = tensor.as_tensor(value)
+        spec = Spec(array.dtype, array.shape)
+        if array.nbytes <= wire.CHUNK:
+            remote = RemoteTensor(self.recorder, self.recorder.put(array), spec)
+        else:
+            out, landed = self.recorder.put_large(array)
+            remote = RemoteTensor(self.recorder, out, spec)
+            await landed.wait()
+            if self.recorder.lost is not None:
+                raise self.recorder.lost
+        if name or tags:
+            remote.tag(*tags, name=name)
+        return remote
+
+    async def search(self, *query: str, most: int = 100) -> List[RemoteTensor]:
+        """Tensors that bear all of these as name or tags: the worker's own data and this driver's tensors."""
+        base = self.driver.new_ids(most)
+        params = {"query": list(query), "base": base, "most": most}
+        found = await self.recorder.ask([program.SEARCH, 0, [], params], 2)
+        tensors = []
+        for entry in found:
+            dtype, shape, _ = tensor.check_descr(entry["dtype"], entry["shape"])
+            remote = RemoteTensor(self.recorder, entry["id"], Spec(dtype, shape))
+            tensors.append(remote)
+        return tensors
+
+    async def ping(self) -> float:
+        """Seconds of one round trip to the worker, through relay and all."""
+        begun = anyio.current_time()
+        await self.driver.peer.ping(self.road, self.info.number)
+        return anyio.current_time() - begun
+
+    def call(self, op: str, *args: Any, **kwargs: Any) -> Any:
+        """Record any op of the table at this worker, creation functions included; its result, or a list of results."""
+        results = call(op, *args, recorder=self.recorder, depth=3, **kwargs)
+        return results[0] if len(results) == 1 else results
+
+
+class Driver(Lifetime):
+    """Connects to a relay, or straight to a worker that listens, while entered."""
+
+    def __init__(self, dial: Dial, name: str = "", token: Optional[str] = None, **heartbeat: float) -> None:
+        self.peer = Peer(name or f"driver-{os.urandom(4).hex()}", DRIVER, **heartbeat)
+        self.peer.on_joined, self.peer.on_left = self._joined, self._left
+        self.peer.on_ended = self._ended
+        self.failures = Failures()
+        self.workers: Dict[str, RemoteWorker] = {}
+        self._dial, self._token = dial, token
+        self._last_id = 0
+        self._lost: Dict[str, AsyncSyftError] = {}
+        self._arrivals: List[Tuple[str, Slot[None]]] = []
+
+    # Workers.
+
+    def worker(self, name: str) -> RemoteWorker:
+        """The worker of that name. Raises: UnknownPeer if it is not there (``await wait_for(name)`` waits)."""
+        worker = self.workers.get(name)
+        if worker is None:
+            here = ", ".join(sorted(self.workers)) or "none"
+            raise UnknownPeer(f"no worker {name!r} is there; workers: {here}")
+        return worker
+
+    __getitem__ = worker
+
+    async def wait_for(self, *names: str) -> List[RemoteWorker]:
+        """The workers of these names, once all are there; bound it by ``anyio.fail_after``."""
+        for name in names:
+            while name not in self.workers:
+                slot: Slot[None] = self.peer.slot()
+                self._arrivals.append((name, slot))
+                await slot.wait()
+        return [self.workers[name] for name in names]
+
+    def new_id(self) -> int:
+        """An object id, never given before."""
+        self._last_id += 1
+        return self._last_id
+
+    def new_ids(self, count: int) -> int:
+        """The first of ``count`` ids in a row."""
+        self._last_id += count
+        return self._last_id - count + 1
+
+    # Certainty.
+
+    async def flush(self, worker: Optional[RemoteWorker] = None) -> None:
+        """Return when every step recorded before is answered, at one worker or at all.
+
+        Raises: the earliest failure that nothing has raised yet, the others in its ``also``.
+        """
+        await self._flush(worker)
+        error = self.failures.take()
+        if error is not None:
+            raise error
+
+    async def _flush(self, worker: Optional[RemoteWorker] = None) -> None:
+        recorders = [w.recorder for w in ([worker] if worker else list(self.workers.values()))]
+        waiting = [recorder.flushed() for recorder in recorders]
+        for slot in waiting:
+            await slot.wait()
+
+    async def ready(self) -> None:
+        """Wait until there is room to record more; lets the event loop turn."""
+        for worker in list(self.workers.values()):
+            await worker.recorder.ready()
+        await anyio.lowlevel.checkpoint()
+
+    def scope(self) -> Scope:
+        """``async with driver.scope() as s``: steps recorded within have their failures to themselves; ``s.flush()``."""
+        return Scope(self)
+
+    # Life.
+
+    async def _open(self) -> None:
+        self.peer.start(self._tasks)
+        self._tasks.start_soon(self._sweep)
+        await self.peer.join(await self._dial(), self._token)
+
+    async def _close(self) -> None:
+        for worker in self.workers.values():
+            worker.recorder.close_program()
+        error = self.failures.take()
+        for failure in [error, *error.also] if error else []:
+            logger.error("nobody asked for this failure: %s", failure)
+        self.peer.close()
+        await self.peer.drained()
+
+    async def _sweep(self) -> None:
+        while True:
+            await anyio.sleep(SWEEP)
+            for worker in list(self.workers.values()):
+                if worker.recorder.forgotten:
+                    worker.recorder.close_program()
+
+    def _joined(self, road: Road, info: PeerInfo) -> None:
+        if info.role != WORKER:
+            return
+        logger.info("worker %s is there", info.name)
+        self.workers[info.name] = RemoteWorker(self, road, info)
+        self._lost.pop(info.name, None)
+        arrivals, self._arrivals = self._arrivals, []
+        for name, slot in arrivals:
+            if name == info.name:
+                slot.set(None)
+            else:
+                self._arrivals.append((name, slot))
+
+    def _left(self, road: Road, info: PeerInfo, why: AsyncSyftError) -> None:
+        worker = self.workers.get(info.name)
+        if worker is not None and worker.info.incarnation == info.incarnation:
+            del self.workers[info.name]
+            worker.recorder.end(why)
+            logger.info("worker %s: %s", info.name, why)
+
+    def _ended(self, conversation: Conversation, goodbye: bool) -> None:
+        for worker in self.workers.values():
+            if worker.recorder.conversation is conversation and conversation.ended is not None:
+                worker.recorder.end(conversation.ended)
+
+
+class Scope:
+    """What one task records, with failures of its own."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._failures = Failures()
+
+    async def __aenter__(self) -> Scope:
+        self._token = current_scope.set(self._failures)
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: Optional[TracebackType]
+    ) -> None:
+        current_scope.reset(self._token)
+        if error is None:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """As ``driver.flush``, raising only what was recorded in this scope."""
+        await self._driver._flush()
+        error = self._failures.take()
+        if error is not None:
+            raise error
+
+
+def connect(
+    url: str, *, name: str = "", token: Optional[str] = None, ssl: Optional[tls.SSLContext] = None, **heartbeat: float
+) -> Driver:
+    """A driver on a relay, or on a worker that listens, at a ws:// or wss:// URL: ``async with connect(url) as driver``.
+
+    ``token``: what the relay was told to ask for. ``ssl``: CAs other than the system's. ``heartbeat`` and ``silence``:
+    seconds between pings of a silent link, and after which it is given up.
+    Raises, on entering: LinkClosed if nobody is there, Refused if the name is taken or the token wrong, TimeoutError.
+    """
+    return Driver(lambda: dial(url, ssl=ssl), name, token, **heartbeat)

@@ -1,0 +1,264 @@
+"""Which job runs when: lanes in order, parked jobs, threads for heavy work, and the answers handed to the protocol."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
+
+import anyio.to_thread
+import msgpack
+import numpy as np
+from anyio.abc import TaskGroup
+
+from .. import program, tensor, wire
+from ..errors import Cancelled, RemoteError, RemoteProtocolError
+from ..protocol import Conversation, Served
+from ..store import Store
+from ..wire import Buffer, ChunkOf, Program
+from .job import Job, raw_inputs, raw_op, raw_outs
+from .moves import Moves
+from .run import run
+from .steps import LOOP_STEPS, loop_step
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the objects of an owner who vanished are kept.
+RELEASE_AFTER = 5.0
+_BARRIERS = frozenset((program.SEARCH,))
+
+
+class LaneQueue:
+    """The jobs of one lane that have not begun, and how many run."""
+
+    __slots__ = ("waiting", "running", "parked")
+
+    def __init__(self) -> None:
+        self.waiting: Deque[Job] = deque()
+        self.parked: Set[Job] = set()
+        self.running = 0
+
+
+class Executor:
+    """Runs the programs of all conversations of one worker; a ``protocol.Server``."""
+
+    def __init__(self, store: Store, worker: str) -> None:
+        self.store, self.worker = store, worker
+        self.moves = Moves(self)
+        self.tasks: Optional[TaskGroup] = None
+        #: Opens a conversation with another peer: (the conversation that asks for it, number, incarnation).
+        self.converse: Optional[Callable[[Conversation, int, bytes], Conversation]] = None
+        self.steps_run = 0
+        self.jobs: Dict[Tuple[Conversation, int], Job] = {}
+        self._lanes: Dict[Tuple[Conversation, int], LaneQueue] = {}
+        self._landings: Dict[Tuple[Conversation, int, int], Tuple[tensor.Landing, int]] = {}
+
+    # What the protocol hands over.
+
+    def program(self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int) -> None:
+        """Run a program now, or queue it behind those of its lane."""
+        job = Job(conversation, served, self.store.space(conversation.theirs), message.steps, body, size)
+        self.jobs[conversation, served.id] = job
+        lane = self._lanes.get((conversation, served.lane))
+        if lane is None:
+            lane = self._lanes[conversation, served.lane] = LaneQueue()
+        try:
+            program.check_length(message.steps)
+        except RemoteError as error:
+            job.fail(0, error, "", ())
+            job.steps = []
+        for index in message.chunked:
+            self._announce(job, index)
+        lane.waiting.append(job)
+        self._advance(lane)
+        if not job.finished:
+            job.body = bytes(body)  # it waits: the view is valid only during this call
+
+    def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
+        """Land a part of a tensor that a ``put`` announced."""
+        key = (conversation, number, chunk.step)
+        entry = self._landings.get(key)
+        if entry is None:
+            return  # refused, cancelled, or landed before a resend
+        landing, out = entry
+        if landing.land(chunk.offset, body):
+            del self._landings[key]
+            job = self.jobs[conversation, number]
+            job.space.resolve(out, landing.array)
+            self.answered_later(job)
+
+    def cancel(self, conversation: Conversation, number: int, step: int) -> None:
+        """Mark a step; if it has not begun it will not."""
+        job = self.jobs.get((conversation, number))
+        if job is None:
+            return
+        job.cancelled.add(step)
+        entry = self._landings.pop((conversation, number, step), None)
+        if entry is not None:
+            failure = job.fail(step, Cancelled("cancelled while it was arriving"), program.PUT, ())
+            job.space.resolve(entry[1], failure)
+            self.answered_later(job)
+        self.moves.cancel(job, step)
+
+    def ended(self, conversation: Conversation) -> None:
+        """A conversation is over: what was queued or arriving is dropped; the objects stay until they are released."""
+        for table in (self._lanes, self._landings, self.jobs):
+            for key in [key for key in table if key[0] is conversation]:  # type: ignore[attr-defined]
+                del table[key]  # type: ignore[attr-defined]
+        self.moves.ended(conversation)
+
+    def _announce(self, job: Job, index: int) -> None:
+        """A tensor will arrive in chunks: make room for it, and let those who name it wait."""
+        try:
+            step = program.check(job.steps[index])
+            (out,) = step.outs
+            dtype, shape, nbytes = tensor.check_descr(step.params.get("dtype"), step.params.get("shape"))
+            if step.op != program.PUT or not nbytes or job.space.knows(out):
+                raise RemoteProtocolError("no put of a new object")
+        except (IndexError, ValueError, RemoteError, RemoteProtocolError) as error:
+            raise RemoteProtocolError(f"step {index} announces no chunks: {error}") from None
+        job.outstanding += 1
+        job.announced.add(index)
+        job.space.expect(out)
+        try:
+            self.store.check_room(nbytes)
+            self._landings[job.conversation, job.served.id, index] = (tensor.Landing(dtype, shape), out)
+        except RemoteError as error:
+            job.space.resolve(out, job.fail(index, error, program.PUT, ()))
+            job.outstanding -= 1
+
+    # Lanes.
+
+    def _advance(self, lane: LaneQueue) -> None:
+        while lane.waiting and not lane.running:
+            job = lane.waiting[0]
+            if lane.parked and any(raw_op(step) in _BARRIERS for step in job.steps):
+                return
+            lane.waiting.popleft()
+            if not (job.space.pending and self._park(lane, job)):
+                self._begin(lane, job)
+
+    def _park(self, lane: LaneQueue, job: Job) -> bool:
+        """Park a job that names pending objects: what it makes is pending too, and what it reads is kept for it."""
+        space = job.space
+        named = {n for step in job.steps if raw_op(step) != program.DELETE for n in raw_inputs(step)}
+        awaited = named & set(space.pending)
+        if not awaited:
+            return False
+
+        def capture(number: int) -> None:
+            outcome = space.outcome(number)
+            if outcome is not None:
+                job.captured[number] = outcome
+
+        def arrived(number: int) -> None:
+            capture(number)
+            job.missing -= 1
+            if not job.missing and job in lane.parked:
+                lane.parked.discard(job)
+                self._begin(lane, job)
+                self._advance(lane)
+
+        for number in named:
+            capture(number)
+        for number in awaited:
+            space.pending[number].waiters.append(arrived)
+        job.missing = len(awaited)
+        lane.parked.add(job)
+        for step in job.steps:
+            job.made += [out for out in raw_outs(step) if not space.knows(out) and space.expect(out)]
+        return True
+
+    def _begin(self, lane: LaneQueue, job: Job) -> None:
+        if (job.conversation, job.served.id) not in self.jobs:
+            return  # its conversation ended while it was parked
+        job.conversation.consumed(job.lane, job.size, job.generation)
+        # What was deleted after the job was parked is lent to it once more.
+        lent = [number for number in job.captured if job.space.outcome(number) is None]
+        for number in lent:
+            job.space.keep(number, job.captured[number])
+        job.captured = {number: job.captured[number] for number in lent}
+        lane.running += 1
+        self._run(lane, job)
+
+    def _run(self, lane: LaneQueue, job: Job) -> None:
+        while True:
+            with np.errstate(all="ignore"):
+                finished = run(job, self.store, inline=True)
+            if finished:
+                self._finish(lane, job)
+                return
+            if raw_op(job.steps[job.index]) not in LOOP_STEPS:
+                break
+            loop_step(self, job)
+        self._hand_over(job)
+        assert self.tasks is not None
+        self.tasks.start_soon(self._run_in_thread, lane, job)
+
+    async def _run_in_thread(self, lane: LaneQueue, job: Job) -> None:
+        def work() -> None:
+            with np.errstate(all="ignore"):
+                run(job, self.store, inline=False)
+
+        await anyio.to_thread.run_sync(work)
+        job.work = 0
+        self._run(lane, job)
+        self._advance(lane)
+
+    def _finish(self, lane: LaneQueue, job: Job) -> None:
+        lane.running -= 1
+        self.steps_run += len(job.steps)
+        for number in job.captured:
+            job.space.delete(number)
+        for number in job.made:
+            job.space.settle(number)
+        job.finished = True
+        self._hand_over(job)
+        if not job.outstanding:
+            self._done(job)
+
+    def answered_later(self, job: Job) -> None:
+        """A step that was left open has its answer now."""
+        job.outstanding -= 1
+        if job.finished:
+            self._hand_over(job)
+            if not job.outstanding:
+                self._done(job)
+
+    def _done(self, job: Job) -> None:
+        if self.jobs.pop((job.conversation, job.served.id), None) is not None:
+            job.conversation.done(job.served)
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s: request %d done, %d steps", self.worker, job.served.id, len(job.steps))
+
+    # Answers.
+
+    def _hand_over(self, job: Job) -> None:
+        """Give the answers so far to the conversation: small ones together, large ones each in its chunks."""
+        conversation, served = job.conversation, job.served
+        if conversation.ended is not None:
+            return
+        for failure in job.failures:
+            conversation.fail(served, failure)
+        values: List[Tuple[int, str, List[int], int]] = []
+        body: List[Buffer] = []
+        at = 0
+        for step, value in job.values:
+            if isinstance(value, tensor.Array):
+                array = tensor.as_tensor(value)
+                if array.nbytes > wire.CHUNK:
+                    conversation.value(served, step, array)
+                    continue
+                descr, shape, data = tensor.descriptor(array.dtype), list(array.shape), tensor.raw(array)
+            else:
+                data = memoryview(msgpack.packb(value))
+                descr, shape = wire.DOCUMENT, [len(data)]
+            if at + len(data) > wire.CHUNK or len(values) >= program.BATCH_STEPS:
+                conversation.values(served, values, body)
+                values, body, at = [], [], 0
+            values.append((step, descr, shape, at))
+            body.append(data)
+            at += len(data) + 7 & ~7
+        if values:
+            conversation.values(served, values, body)
+        job.failures, job.values = [], []

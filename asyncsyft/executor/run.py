@@ -1,0 +1,193 @@
+"""Runs the steps of a job on arrays: find, apply, keep. It may run in a thread: it touches the job and its space only.
+
+Small element-wise steps take a short way; everything else is checked, inferred and measured first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Tuple
+
+import numpy as np
+
+from .. import ops, program, tensor
+from ..errors import Cancelled, LimitExceeded, Refused, UnknownObject, UnknownOp
+from ..program import Step
+from ..store import MAX_OBJECTS, Store
+from ..tensor import Array
+from ..wire import Failure
+from .job import Job, raw_op
+
+#: Elements touched by one step, and by the steps of one program together, above which a thread takes over: about
+#: 200 us of element-wise work, where a hop to a thread costs 40-100 us.
+HEAVY_STEP = 1 << 17
+HEAVY_PROGRAM = 1 << 18
+#: Elements up to which a step takes the short way.
+SMALL = 1 << 12
+#: A result that views less than this part of a larger array is copied, or it would keep all of it alive.
+VIEW_PART = 2
+
+_SHORT: Dict[str, Callable[..., Any]] = {
+    name: op.run
+    for name, op in ops.OPS.items()
+    if op.min_arrays == op.max_arrays == 2 and not op.params and not op.heavy and not op.expands and op.outputs == 1
+}
+
+
+class Heavy(Exception):
+    """A step is too much for the loop."""
+
+
+class NeedsLoop(Exception):
+    """A step is none of arrays alone: the loop must run it."""
+
+
+def run(job: Job, store: Store, inline: bool) -> bool:
+    """Run steps from ``job.index`` on; False if it stopped before one: at heavy work inline, at a loop's step in a thread.
+
+    ``job.index`` is then the step to go on with.
+    """
+    steps, objects, pending = job.steps, job.space.objects, job.space.pending
+    cancelled, count = job.cancelled, len(steps)
+    index = job.index
+    while index < count:
+        step = steps[index]
+        try:
+            # The short way: a small element-wise op on two arrays that are here. Anything unusual raises or falls through.
+            if len(step) == 3 and not pending and not cancelled:
+                op, out, (one, two) = step
+                a, b = objects[one], objects[two]
+                if a.size <= SMALL and a.shape == b.shape and type(out) is int and out not in objects:
+                    result = _SHORT[op](a, b)
+                    if type(result) is np.ndarray:
+                        objects[out] = result
+                        job.space.nbytes += result.nbytes
+                        index += 1
+                        continue
+        except (KeyError, TypeError, ValueError):
+            pass
+        job.index = index
+        try:
+            _step(job, store, step, inline)
+        except (Heavy, NeedsLoop):
+            return False
+        index += 1
+    job.index = index
+    return True
+
+
+def _step(job: Job, store: Store, raw: Any, inline: bool) -> None:
+    op, outs = raw_op(raw), ()  # type: str, Tuple[int, ...]
+    try:
+        step = program.check(raw)
+        if job.index in job.announced:
+            return  # its chunks are on their way, or here
+        op, outs = step.op, step.outs if step.op not in _NO_RESULT else ()
+        if job.index in job.cancelled:
+            raise Cancelled("cancelled before it began")
+        _check_outs(job, outs)
+        special = _SPECIAL.get(op)
+        if special is not None:
+            special(job, store, step)
+        elif op in ops.OPS:
+            _apply(job, store, step, inline)
+        else:
+            raise NeedsLoop
+    except (Heavy, NeedsLoop):
+        raise
+    except _Poisoned as poisoned:
+        job.skip(job.index, poisoned.cause, outs, answer=op in _NO_RESULT)
+    except Exception as error:  # noqa: BLE001 - whatever an op raises on hostile input is a failure of this step alone
+        job.fail(job.index, error, op, outs)
+
+
+class _Poisoned(Exception):
+    def __init__(self, cause: Failure) -> None:
+        self.cause = cause
+
+
+def _check_outs(job: Job, outs: Tuple[int, ...]) -> None:
+    space = job.space
+    if len(space.objects) + len(outs) > MAX_OBJECTS:
+        raise LimitExceeded(f"one driver holds at most {MAX_OBJECTS} objects at a worker")
+    for out in outs:
+        if space.outcome(out) is not None or (out in space.pending and out not in job.made):
+            raise Refused(f"object {out} is there already; objects are written once")
+
+
+def _inputs(job: Job, step: Step) -> List[Array]:
+    """The arrays that a step reads. Raises: UnknownObject, _Poisoned."""
+    arrays = []
+    for item in step.inputs:
+        found: Any = item if type(item) is not int else job.space.outcome(item)
+        if found is None:
+            raise UnknownObject(f"no object {item}: it was never made, or is deleted")
+        if isinstance(found, Failure):
+            raise _Poisoned(found)
+        arrays.append(found)
+    return arrays
+
+
+def _apply(job: Job, store: Store, step: Step, inline: bool) -> None:
+    op = ops.OPS[step.op]
+    arrays = _inputs(job, step)
+    cost = op.cost(arrays, step.params)
+    if op.expands or any(a.shape != arrays[0].shape for a in arrays):
+        specs = ops.infer(step.op, tuple(map(ops.spec_of, arrays)), step.params)
+        nbytes = sum(spec.nbytes or 0 for spec in specs)
+        cost = max(cost, nbytes >> 3)
+        store.check_room(nbytes)
+    elif cost > SMALL:
+        store.check_room(arrays[0].nbytes)
+    job.work += cost
+    if inline and (cost > HEAVY_STEP or job.work > HEAVY_PROGRAM):
+        raise Heavy
+    results = op.run(*arrays, **step.params)
+    if not isinstance(results, (tuple, list)):
+        results = (results,)
+    if len(results) != len(step.outs):
+        raise Refused(f"{step.op} gives {len(results)} results where the step names {len(step.outs)}")
+    for out, result in zip(step.outs, results):
+        job.space.keep(out, own(result))
+
+
+def own(result: Any) -> Array:
+    """A result as an array of its own: no scalar, no small view that keeps a large array alive."""
+    array: Array = np.asarray(result)
+    base = array.base
+    if isinstance(base, np.ndarray) and array.nbytes * VIEW_PART < base.nbytes:
+        return array.copy()
+    return array
+
+
+# Steps that are no ops on arrays, and need no loop.
+
+
+def _put(job: Job, store: Store, step: Step) -> None:
+    params = step.params
+    (out,) = step.outs
+    dtype, shape, nbytes = tensor.check_descr(params.get("dtype"), params.get("shape"))
+    store.check_room(nbytes)
+    at = params.get("at")
+    if type(at) is not int or at < 0 or at & 7 or at + nbytes > len(job.body):
+        raise Refused(f"a put of {nbytes} bytes at {at!r:.20} of a body of {len(job.body)}")
+    job.space.keep(out, tensor.copy_out(dtype, shape, memoryview(job.body)[at : at + nbytes]))
+
+
+def _get(job: Job, store: Store, step: Step) -> None:
+    (array,) = _inputs(job, step)
+    job.values.append((job.index, array))
+
+
+def _delete(job: Job, store: Store, step: Step) -> None:
+    unknown = [number for number in step.inputs if type(number) is not int or not job.space.delete(number)]
+    if unknown:
+        raise UnknownObject(f"no object {unknown[0]!r:.20} to delete")
+
+
+_SPECIAL: Dict[str, Callable[[Job, Store, Step], None]] = {
+    program.PUT: _put,
+    program.GET: _get,
+    program.DELETE: _delete,
+}
+#: Steps whose outs are no results: they owe an answer of their own, or nothing.
+_NO_RESULT = frozenset((program.GET, program.DELETE, program.INFO, program.TAG, program.SEARCH, program.MOVE, program.TAKE))

@@ -1,0 +1,57 @@
+"""An async context manager that owns its tasks: what worker, relay and driver have in common.
+
+Whoever enters it gets errors of the body as they are, not wrapped in a group. It knows nothing of peers.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Optional, Type, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+Self = TypeVar("Self", bound="Lifetime")
+
+#: Seconds that closing may take once the body has ended.
+CLOSE_TIMEOUT = 5.0
+
+
+class Lifetime:
+    """``async with`` opens and closes everything; ``_open`` and ``_close`` are what subclasses do at the ends."""
+
+    _tasks: TaskGroup
+
+    async def _open(self) -> None:
+        """Begin; tasks go to ``self._tasks``."""
+
+    async def _close(self) -> None:
+        """End in peace; bounded by ``CLOSE_TIMEOUT``, then the tasks are cancelled."""
+
+    async def __aenter__(self: Self) -> Self:
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        try:
+            await self._open()
+        except BaseException as error:
+            await self._leave(error)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: Optional[TracebackType]
+    ) -> Optional[bool]:
+        try:
+            with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                await self._close()
+        finally:
+            swallowed = await self._leave(error)
+        return swallowed
+
+    async def _leave(self, error: Optional[BaseException]) -> Optional[bool]:
+        self._tasks.cancel_scope.cancel()
+        # A cancellation may be the group's own, when a task failed: only the group can tell.
+        if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):
+            return await self._tasks.__aexit__(type(error), error, error.__traceback__)
+        await self._tasks.__aexit__(None, None, None)
+        return False

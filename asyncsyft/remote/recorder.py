@@ -1,0 +1,329 @@
+"""Records steps for one worker, closes them into programs when the link is free, and brings answers back.
+
+Recording is a plain call: it names the result, notes the step and where it was written, and returns. It knows no shapes
+(``tensor.py`` infers them) and no event loop (slots do).
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import OrderedDict, deque
+from contextvars import ContextVar
+from types import CodeType
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Tuple, Type
+
+from .. import program, tensor, wire
+from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, RemoteError, RemoteProtocolError, by_code
+from ..protocol import Conversation, Request
+from ..tensor import Array
+from ..waiting import Slot
+from ..wire import Buffer, Failure
+
+#: Steps, and bytes of tensors, that may be recorded and not sent: some 100 ms of work for a worker.
+MAX_RECORDED_STEPS = 1 << 17
+MAX_RECORDED_BYTES = 64 << 20
+#: Root causes remembered, so that a ``get`` raises the same error that ``flush`` would.
+MAX_CAUSES = 4096
+
+Origin = Tuple[CodeType, int]
+current_scope: ContextVar[Optional[Failures]] = ContextVar("asyncsyft_scope", default=None)
+
+_HERE = __package__
+
+
+class Failures:
+    """Failures that nothing has raised yet, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._errors: Dict[int, AsyncSyftError] = {}
+
+    def add(self, error: AsyncSyftError) -> None:
+        """Keep one until it is raised."""
+        self._errors[id(error)] = error
+
+    def raised(self, error: AsyncSyftError) -> None:
+        """Somebody was told of it otherwise."""
+        self._errors.pop(id(error), None)
+
+    def take(self) -> Optional[AsyncSyftError]:
+        """The earliest, with the others in ``also``; None if there is none."""
+        if not self._errors:
+            return None
+        first, *others = self._errors.values()
+        self._errors.clear()
+        first.also = others
+        return first
+
+
+class Sent(Request):
+    """A program that the recorder closed: who waits for its answers, and where its steps were written."""
+
+    __slots__ = ("recorder", "number", "slots", "origins", "scopes", "steps")
+
+    def __init__(self, recorder: Recorder, number: int, slots: Dict[int, Slot[Any]], origins: List[Origin]) -> None:
+        super().__init__()
+        self.recorder, self.number, self.slots, self.origins = recorder, number, slots, origins
+        self.scopes: Dict[int, Failures] = {}
+        self.steps = len(origins)
+
+    def sent(self) -> None:
+        self.recorder.left(self)
+
+    def wants(self, step: int) -> bool:
+        return step in self.slots
+
+    def value(self, step: int, value: Any) -> None:
+        self.slots.pop(step).set(value)
+
+    def failed(self, failure: Failure) -> None:
+        error = self.recorder.error(self, failure)
+        scope = self.scopes.get(failure.step, self.recorder.failures)
+        slot = self.slots.pop(failure.step, None)
+        if slot is None:
+            scope.add(error)
+        elif not slot.done:
+            slot.fail(error)
+            scope.raised(error)
+
+    def settled(self) -> None:
+        for slot in self.slots.values():
+            slot.fail(RemoteProtocolError(f"{self.recorder.worker} answered a request without the value that was asked"))
+        self.slots.clear()
+        self.recorder.settled(self)
+
+    def lost(self, error: AsyncSyftError) -> None:
+        for slot in self.slots.values():
+            slot.fail(error)
+        self.slots.clear()
+        self.recorder.settled(self)
+
+
+class Recorder:
+    """What is recorded for one worker on one lane; ``ids`` names results, for all workers of a driver alike."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        worker: str,
+        ids: Callable[[], int],
+        slot: Type[Slot[Any]],
+        failures: Failures,
+        pump: Callable[[], None],
+        lane: int = 0,
+    ) -> None:
+        self.conversation, self.worker, self.new_id = conversation, worker, ids
+        self.slot, self.failures, self._pump = slot, failures, pump
+        self.lost: Optional[AsyncSyftError] = None
+        #: Ids of handles that Python forgot; finalizers append to it from any thread, also within our own code.
+        self.forgotten: Deque[int] = deque()
+        self.steps_recorded = 0
+        self._lane = lane
+        conversation.lane(lane).refill = self.close_program
+        self._numbers = itertools.count(1)
+        self._outstanding: Dict[int, Sent] = {}
+        self._flushes: Deque[Tuple[int, Slot[None]]] = deque()
+        self._room: List[Slot[None]] = []
+        self._unsent_steps = self._unsent_bytes = 0
+        self._causes: OrderedDict[Tuple[int, int], AsyncSyftError] = OrderedDict()
+        self._open()
+
+    def _open(self) -> None:
+        self._steps: List[List[Any]] = []
+        self._origins: List[Origin] = []
+        self._slots: Dict[int, Slot[Any]] = {}
+        self._scopes: Dict[int, Failures] = {}
+        self._body: List[Buffer] = []
+        self._body_len = 0
+
+    # Recording.
+
+    def record(self, step: List[Any], depth: int = 2, slot: Optional[Slot[Any]] = None) -> int:
+        """Append a step to the open program; its index in it. ``slot`` is set when the step is answered with a value.
+
+        ``depth``: frames from here up to the line that wrote the step.
+        Raises: LimitExceeded when too much waits to be sent, the error that ended the conversation.
+        """
+        if self.lost is not None:
+            raise self.lost
+        if self._unsent_steps >= MAX_RECORDED_STEPS or self._unsent_bytes >= MAX_RECORDED_BYTES:
+            raise LimitExceeded(
+                f"{self._unsent_steps} steps wait to be sent to {self.worker}: await driver.ready() now and then"
+            )
+        index = len(self._steps)
+        self._steps.append(step)
+        frame = sys._getframe(depth)
+        self._origins.append((frame.f_code, frame.f_lineno))
+        scope = current_scope.get()
+        if scope is not None:
+            self._scopes[index] = scope
+        if slot is not None:
+            self._slots[index] = slot
+        self._unsent_steps += 1
+        if not index:
+            self.conversation.wake()
+        elif index >= program.BATCH_STEPS - 2:
+            self.close_program()
+            self._pump()
+        return index
+
+    async def ask(self, step: List[Any], depth: int = 2) -> Any:
+        """Record a step that answers with a value, and wait for it. Cancelled, the worker is asked not to begin it."""
+        slot = self.slot()
+        self.record(step, depth + 1, slot)
+        try:
+            return await slot.wait()
+        except BaseException:
+            if not slot.done:
+                self._cancel(slot)
+            raise
+
+    def _cancel(self, slot: Slot[Any]) -> None:
+        slot.fail(LinkClosed("nobody waits"))
+        for index, mine in self._slots.items():
+            if mine is slot:  # not sent yet: nothing takes its place
+                self._steps[index] = [program.DELETE, 0, []]
+                del self._slots[index]
+                return
+        for sent in self._outstanding.values():
+            for index, mine in sent.slots.items():
+                if mine is slot:
+                    self.conversation.cancel(sent, index)
+                    return
+
+    def put(self, array: Array, depth: int = 2) -> int:
+        """Record a tensor of at most one chunk, copied; the id that it gets."""
+        out = self.new_id()
+        params = {"dtype": tensor.descriptor(array.dtype), "shape": list(array.shape), "at": self._body_len}
+        data = bytes(tensor.raw(array))
+        if self._body_len + len(data) > wire.CHUNK:
+            self.close_program()
+            params["at"] = 0
+        self._body.append(data)
+        self._body_len += len(data) + 7 & ~7
+        self._unsent_bytes += len(data)
+        self.record([program.PUT, out, [], params], depth + 1)
+        if self._body_len >= wire.BATCH:
+            self.close_program()
+        return out
+
+    def put_large(self, array: Array, depth: int = 2) -> Tuple[int, Slot[None]]:
+        """Record a tensor that travels in chunks, borrowed until the slot is set; the id that it gets, and the slot."""
+        self.close_program()
+        out = self.new_id()
+        params = {"dtype": tensor.descriptor(array.dtype), "shape": list(array.shape)}
+        index = self.record([program.PUT, out, [], params], depth + 1)
+        return out, self._flushed(self.close_program([(index, array)]))
+
+    # Programs.
+
+    def close_program(self, chunks: Optional[List[Tuple[int, Array]]] = None) -> int:
+        """Make a request of what is recorded, if anything is; the number of the last program made."""
+        self._drain_forgotten()
+        if not self._steps:
+            return next(reversed(self._outstanding)) if self._outstanding else 0
+        steps, body = self._steps, self._body
+        sent = Sent(self, next(self._numbers), self._slots, self._origins)
+        sent.scopes = self._scopes
+        sent.chunks = chunks or []
+        self._open()
+        self._outstanding[sent.number] = sent
+        self.steps_recorded += len(steps)
+        try:
+            self.conversation.ask(sent, steps, body, self._lane)
+        except AsyncSyftError as error:
+            self.left(sent)
+            sent.lost(error)
+            self.failures.add(error)
+        return sent.number
+
+    def _drain_forgotten(self) -> None:
+        forgotten = self.forgotten
+        if not forgotten:
+            return
+        ids = [forgotten.popleft() for _ in range(min(len(forgotten), wire.MAX_LIST))]
+        self._steps.append([program.DELETE, 0, ids])
+        self._origins.append((_NOWHERE, 0))
+        self._unsent_steps += 1
+
+    def left(self, sent: Sent) -> None:
+        """A program is on its way: there is room for more."""
+        self._unsent_steps -= sent.steps
+        if not self._unsent_steps:
+            self._unsent_bytes = 0
+        if self._room and self._unsent_steps < MAX_RECORDED_STEPS // 2:
+            waiting, self._room = self._room, []
+            for slot in waiting:
+                slot.set(None)
+
+    async def ready(self) -> None:
+        """Wait until there is room to record."""
+        if self._unsent_steps >= MAX_RECORDED_STEPS // 2 or self._unsent_bytes >= MAX_RECORDED_BYTES // 2:
+            slot = self.slot()
+            self._room.append(slot)
+            await slot.wait()
+
+    # Answers.
+
+    def flushed(self) -> Slot[None]:
+        """A slot that is set when every step recorded so far is answered."""
+        return self._flushed(self.close_program())
+
+    def _flushed(self, number: int) -> Slot[None]:
+        slot: Slot[None] = self.slot()
+        if self._outstanding and next(iter(self._outstanding)) <= number:
+            self._flushes.append((number, slot))
+        else:
+            slot.set(None)
+        return slot
+
+    def settled(self, sent: Sent) -> None:
+        """A program is answered."""
+        self._outstanding.pop(sent.number, None)
+        while self._flushes and (not self._outstanding or next(iter(self._outstanding)) > self._flushes[0][0]):
+            self._flushes.popleft()[1].set(None)
+
+    def error(self, sent: Sent, failure: Failure) -> AsyncSyftError:
+        """The error of a failure, one and the same for all that share the cause."""
+        cause = (failure.cause_id, failure.cause_step)
+        error = self._causes.get(cause)
+        if error is None:
+            is_root = cause == (failure.id, failure.step)
+            origin = sent.origins[failure.step] if failure.step < len(sent.origins) and is_root else None
+            error = by_code(failure.code)(
+                failure.message,
+                worker=self.worker,
+                op=failure.op or None,
+                kind=failure.kind or None,
+                origin=written_at(origin),
+            )
+            self._causes[cause] = error
+            if len(self._causes) > MAX_CAUSES:
+                self._causes.popitem(last=False)
+        return error
+
+    def end(self, error: AsyncSyftError) -> None:
+        """The worker is gone: what was recorded and not sent is lost with it."""
+        self.lost = error
+        unsent = bool(self._steps)
+        for slot in self._slots.values():
+            slot.fail(error)
+        if unsent or self._outstanding or self._flushes:
+            self.failures.add(error)
+        self._open()
+        for _, slot in self._flushes:
+            slot.set(None)
+        for slot in self._room:
+            slot.set(None)
+        self._flushes.clear()
+
+
+_NOWHERE = (lambda: None).__code__
+
+
+def written_at(origin: Optional[Origin]) -> Optional[str]:
+    """An origin for people: file, line and function."""
+    if origin is None or origin[0] is _NOWHERE:
+        return None
+    code, line = origin
+    return f"{code.co_filename}:{line}, in {code.co_name}"

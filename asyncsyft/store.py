@@ -1,0 +1,148 @@
+"""The objects that a worker holds: whose they are, what they are called, how large they are.
+
+Arrays are written once and shared by reference: an alias is the same array in another owner's space. It knows no
+programs; that an object is still *pending* is noted here, and who waits for it is told.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+
+from .errors import LimitExceeded
+from .tensor import Array
+from .wire import Failure
+
+#: Bytes that a worker holds unless told otherwise.
+DEFAULT_LIMIT = 8 << 30
+#: Objects of one owner: a bound on what the table of a small-object flood costs.
+MAX_OBJECTS = 1_000_000
+
+Outcome = Union[Array, Failure]
+
+
+class Label(NamedTuple):
+    """What a person calls an object."""
+
+    name: str
+    tags: Tuple[str, ...]
+
+
+class Pending:
+    """An object that is on its way: chunks are arriving, a move is under way, or its program is parked."""
+
+    __slots__ = ("waiters", "doomed")
+
+    def __init__(self) -> None:
+        self.waiters: List[Callable[[int], None]] = []
+        self.doomed = False  # deleted before it came
+
+
+class Space:
+    """The objects of one owner by their ids."""
+
+    def __init__(self) -> None:
+        self.objects: Dict[int, Array] = {}
+        self.poisons: Dict[int, Failure] = {}
+        self.pending: Dict[int, Pending] = {}
+        self.labels: Dict[int, Label] = {}
+        #: Tensors on offer to another worker: (its incarnation, ticket) -> array or failure.
+        self.offers: Dict[Tuple[bytes, bytes], Outcome] = {}
+        self.nbytes = 0
+
+    def knows(self, number: int) -> bool:
+        """Whether there is, or will be, an object of that id."""
+        return number in self.objects or number in self.poisons or number in self.pending
+
+    def outcome(self, number: int) -> Optional[Outcome]:
+        """The array, or the failure in its place; None if it is pending or unknown."""
+        array = self.objects.get(number)
+        return self.poisons.get(number) if array is None else array
+
+    def keep(self, number: int, outcome: Outcome) -> None:
+        """Write an object, once."""
+        if isinstance(outcome, Failure):
+            self.poisons[number] = outcome
+        else:
+            self.objects[number] = outcome
+            self.nbytes += outcome.nbytes
+
+    def delete(self, number: int) -> bool:
+        """Forget an object; False if there is none. One that is pending is dropped when it comes."""
+        array = self.objects.pop(number, None)
+        if array is not None:
+            self.nbytes -= array.nbytes
+        elif self.poisons.pop(number, None) is None:
+            pending = self.pending.get(number)
+            if pending is None or pending.doomed:
+                return False
+            pending.doomed = True
+        self.labels.pop(number, None)
+        return True
+
+    def expect(self, number: int) -> Pending:
+        """Note that an object is on its way."""
+        pending = self.pending[number] = Pending()
+        return pending
+
+    def settle(self, number: int) -> None:
+        """What was pending is here now, as an array or a failure: tell who waits."""
+        pending = self.pending.pop(number, None)
+        if pending is None:
+            return
+        for waiter in pending.waiters:
+            waiter(number)
+        if pending.doomed:
+            self.delete(number)
+
+    def resolve(self, number: int, outcome: Outcome) -> None:
+        """A pending object is here, or failed."""
+        if number in self.pending:
+            self.keep(number, outcome)
+            self.settle(number)
+
+    def named(self, name_or_tags: Iterable[str]) -> List[int]:
+        """The ids of objects that bear all of these as their name or as tags."""
+        wanted: Set[str] = set(name_or_tags)
+        return [n for n, label in self.labels.items() if n in self.objects and wanted <= {label.name, *label.tags}]
+
+
+class Store:
+    """All that one worker holds: a space for each owner, and one of its own (data from its own disk)."""
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self.limit = limit
+        self.spaces: Dict[bytes, Space] = {}
+        self.own = Space()
+
+    def space(self, owner: bytes) -> Space:
+        """The space of an owner (the incarnation of a driver)."""
+        space = self.spaces.get(owner)
+        if space is None:
+            space = self.spaces[owner] = Space()
+        return space
+
+    def release(self, owner: bytes) -> Optional[Space]:
+        """Forget all objects of an owner."""
+        return self.spaces.pop(owner, None)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, an alias counted like an object of its own."""
+        return self.own.nbytes + sum(space.nbytes for space in self.spaces.values())
+
+    @property
+    def objects(self) -> int:
+        """Number of objects held."""
+        return len(self.own.objects) + sum(len(space.objects) for space in self.spaces.values())
+
+    def check_room(self, nbytes: int) -> None:
+        """Raises: LimitExceeded if that many bytes more would pass the limit."""
+        if nbytes and self.nbytes + nbytes > self.limit:
+            raise LimitExceeded(f"{nbytes} bytes more than the {self.nbytes} held would pass the limit of {self.limit}")
+
+    def load(self, name: str, array: Array, tags: Iterable[str] = ()) -> int:
+        """Put data of the worker's own here, under a name that drivers can search for; its id in the own space."""
+        number = len(self.own.labels) + 1
+        self.own.keep(number, array)
+        self.own.labels[number] = Label(name, tuple(tags))
+        return number

@@ -1,0 +1,94 @@
+"""How a task waits for one outcome: cheaper than anyio's events, on either event loop (facts: docs/design.md).
+
+It knows nothing of who sets the outcome; what is already there costs no trip through the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, Generic, Optional, Type, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Slot(Generic[T]):
+    """A place for one outcome, and for at most one task that waits for it."""
+
+    __slots__ = ("done", "outcome", "error", "_waiter")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.outcome: Optional[T] = None
+        self.error: Optional[BaseException] = None
+        self._waiter: Any = None
+
+    def set(self, outcome: T) -> None:
+        """The outcome is here; the first one counts."""
+        if not self.done:
+            self.outcome, self.done = outcome, True
+            if self._waiter is not None:
+                self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no outcome, and why; the first one counts."""
+        if not self.done:
+            self.error, self.done = error, True
+            if self._waiter is not None:
+                self._wake()
+
+    async def wait(self) -> T:
+        """The outcome, now or when it comes. Raises: the error that took its place."""
+        if not self.done:
+            await self._suspend()
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.outcome)
+
+    def _wake(self) -> None:
+        raise NotImplementedError
+
+    async def _suspend(self) -> None:
+        raise NotImplementedError
+
+
+class _AsyncioSlot(Slot[T]):
+    __slots__ = ()
+
+    def _wake(self) -> None:
+        if not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _suspend(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+class _TrioSlot(Slot[T]):
+    __slots__ = ()
+
+    def _wake(self) -> None:
+        import trio
+
+        waiter, self._waiter = self._waiter, None
+        trio.lowlevel.reschedule(waiter)
+
+    async def _suspend(self) -> None:
+        import trio
+
+        self._waiter = trio.lowlevel.current_task()
+
+        def abort(_: Any) -> Any:
+            self._waiter = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+def slot_class() -> Type[Slot[Any]]:
+    """The class of slots for the event loop that runs now."""
+    trio = sys.modules.get("trio")
+    return _TrioSlot if trio is not None and trio.lowlevel.in_trio_run() else _AsyncioSlot

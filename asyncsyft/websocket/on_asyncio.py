@@ -1,0 +1,221 @@
+"""The websocket on asyncio: a ``BufferedProtocol`` whose buffer is the frame decoder's, and no task a message.
+
+It knows no frames and no HTTP; those are in ``core`` and ``handshake``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import Optional, cast
+
+import anyio
+
+from asyncsyft.transport import End
+from asyncsyft.websocket.core import ENDED, HIGH_WATER, LINGER, WebSocket
+
+#: An asyncio transport up to Python 3.11 copies what it could not send: hand it no more than this at once.
+CHUNK = 256 * 1024
+
+
+async def wait_readable(sock: socket.socket) -> None:
+    """Wait until a socket that belongs to no asyncio transport can be read or accepted from.
+
+    (``loop.sock_accept`` and ``sock_connect`` of Python 3.8 leave the descriptor registered when they are cancelled.)
+    """
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(sock, _set, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(sock)
+
+
+async def wait_writable(sock: socket.socket) -> None:
+    """Wait until a socket that belongs to no asyncio transport is connected or can be written to."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(sock, _set, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(sock)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+async def open_stream(
+    sock: socket.socket, *, context: Optional[ssl.SSLContext], hostname: Optional[str], max_message: int
+) -> AsyncioWebSocket:
+    """A connected socket as a stream, after its TLS handshake; ``hostname`` is the server's, None at the server.
+
+    Raises: OSError (``ssl.SSLError`` is one).
+    """
+    loop = asyncio.get_running_loop()
+    shell = AsyncioWebSocket(client=hostname is not None, max_message=max_message)
+    if hostname is None:
+        await loop.connect_accepted_socket(lambda: shell, sock, ssl=context)
+    else:
+        await loop.create_connection(
+            lambda: shell, sock=sock, ssl=context, server_hostname=hostname if context else None
+        )
+    return shell
+
+
+class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
+    """First a stream of bytes (``receive``, ``send``) for the handshake; then, by ``run``, a transport."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, *, client: bool, max_message: int) -> None:
+        super().__init__(client=client, max_message=max_message)
+        self._loop = asyncio.get_running_loop()
+        self._early = bytearray()  # what came before run()
+        self._waiter: Optional[asyncio.Future[None]] = None
+        self._gone = self._loop.create_future()
+        self._hung = False  # the other end will send nothing more
+        self._held = False  # the write buffer is above its high-water mark
+        self._turning = False  # a _turn is scheduled
+        self._timer: Optional[asyncio.TimerHandle] = None
+
+    # The stream of the handshake.
+
+    async def receive(self) -> bytes:
+        """Some bytes, b"" at the end of the stream."""
+        if not self._early and not self._hung:
+            self._transport.resume_reading()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if not self._hung:
+                    self._transport.pause_reading()
+        data = bytes(self._early)
+        self._early.clear()
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Hand over a few KiB; what the other end does not read is dropped when the handshake's time is up."""
+        self._transport.write(data)
+
+    def unread(self, data: bytes) -> None:
+        """Bytes that came after the handshake belong to the frames."""
+        self._early[:0] = data
+
+    async def finish(self) -> None:
+        """Close after what was sent, without a websocket's goodbyes; waits a little for the other end to read it."""
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+        with anyio.move_on_after(LINGER):
+            while await self.receive():
+                pass
+        self._end_road()
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._transport.pause_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._decoder.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._end is not None:
+            self._received(nbytes)
+            return
+        self._early += self._decoder.room()[:nbytes]
+        self._notice()
+
+    def eof_received(self) -> None:
+        self._hung = True
+        self._notice()
+        if self._end is not None:
+            self._lost(None)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._hung = True
+        self._notice()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._end is not None:
+            self._lost(exc)
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._held = True
+
+    def resume_writing(self) -> None:
+        self._held = False
+        self._schedule()
+
+    def _notice(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the core asks for.
+
+    def _flush(self) -> bool:
+        outbox, write = self._outbox, self._transport.write
+        while outbox and not self._held:
+            piece = outbox.popleft()
+            if len(piece) > CHUNK:
+                rest = memoryview(piece)
+                outbox.appendleft(rest[CHUNK:])
+                piece = rest[:CHUNK]
+            write(piece)
+        return not self._held
+
+    def _schedule(self) -> None:
+        if not self._turning and not self._held:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turning = False
+        self._pump()
+
+    def _arm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._late)
+
+    # asyncio's TLS must not be closed from within its own callbacks
+
+    def _hang_up(self) -> None:
+        self._loop.call_soon(self._transport.close)
+
+    def _drop(self) -> None:
+        if self._busy:
+            self._loop.call_soon(self._transport.abort)
+        else:
+            self._transport.abort()
+
+    async def run(self, end: End) -> None:
+        self._begin(end)
+        try:
+            if self._state != ENDED:
+                early, self._early = bytes(self._early), bytearray()
+                self._feed(early)
+                if self._hung:
+                    self._lost(None)
+                else:
+                    self._transport.resume_reading()
+                    self._pump()
+            await asyncio.shield(self._gone)
+        finally:
+            self._end_road()
+            with anyio.CancelScope(shield=True):
+                await self._gone  # the loop tells a turn later; nothing is left behind
+        if self._outcome is not None:
+            raise self._outcome

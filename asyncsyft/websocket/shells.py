@@ -1,0 +1,105 @@
+"""Which shell belongs to the running event loop, and what dialling and listening ask of it.
+
+It knows neither loop; the shells are imported when first needed, so that trio need not be installed.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import ipaddress
+import os
+import socket
+import ssl
+import sys
+from typing import Any, Optional, Protocol, Tuple, cast
+
+from asyncsyft.transport import Transport
+
+
+class Stream(Transport, Protocol):
+    """A connection: bytes for the opening handshake, then a transport."""
+
+    async def receive(self) -> bytes: ...
+    async def send(self, data: bytes) -> None: ...
+    def unread(self, data: bytes) -> None: ...
+    async def finish(self) -> None: ...
+
+
+class Shell(Protocol):
+    async def wait_readable(self, sock: socket.socket) -> None: ...
+    async def wait_writable(self, sock: socket.socket) -> None: ...
+    async def open_stream(
+        self, sock: socket.socket, *, context: Optional[ssl.SSLContext], hostname: Optional[str], max_message: int
+    ) -> Stream: ...
+
+
+def current() -> Shell:
+    """The shell of the running event loop."""
+    return cast(Shell, importlib.import_module(f"asyncsyft.websocket.on_{'trio' if _in_trio() else 'asyncio'}"))
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")  # whoever runs on trio has imported it
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def connect(sock: socket.socket, address: Any) -> None:
+    """Connect a non-blocking socket. Raises: OSError."""
+    code = sock.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        await current().wait_writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+async def accept(sock: socket.socket) -> socket.socket:
+    """The next connection of a listening, non-blocking socket. Raises: OSError."""
+    while True:
+        await current().wait_readable(sock)
+        try:
+            return sock.accept()[0]
+        except BlockingIOError:
+            continue  # the caller went away again
+
+
+def describe(sock: socket.socket) -> Tuple[str, bool]:
+    """The other end of a connected socket for people, and whether it is on this machine. Raises: OSError."""
+    host, port = sock.getpeername()[:2]
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    local = (mapped or address).is_loopback or host == sock.getsockname()[0]
+    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"), local
+
+
+def prepare(sock: socket.socket) -> None:
+    """Small messages leave at once."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+async def read_head(stream: Stream, limit: int, mark: bytes) -> bytes:
+    """The head of an HTTP message up to its blank line; what follows is given back to the stream.
+
+    Raises: EOFError if the stream ends before, ValueError if the head is longer than ``limit`` bytes.
+    """
+    head = bytearray()
+    while True:
+        data = await stream.receive()
+        if not data:
+            raise EOFError("the connection ended within the opening handshake")
+        searched = max(0, len(head) - len(mark) + 1)
+        head += data
+        at = head.find(mark, searched)
+        if at > limit or (at < 0 and len(head) > limit):
+            raise ValueError(f"a head of more than {limit} bytes")
+        if at >= 0:
+            stream.unread(bytes(head[at + len(mark) :]))
+            return bytes(head[: at + len(mark)])

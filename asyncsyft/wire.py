@@ -1,0 +1,372 @@
+"""Frames to messages and back: docs/protocol.md in code.
+
+A frame is a header of 32 bytes, a meta (a msgpack list) and a body (raw buffers), the last two padded to 8 bytes. This
+module knows what each kind of frame says and refuses everything else; it does not know in which order frames may come.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import msgpack
+
+from .errors import LocalProtocolError, RemoteProtocolError
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+#: What both ends say in the opening handshake.
+SUBPROTOCOL = "asyncsyft.v1"
+VERSION = 1
+
+#: kind, flags, lane, to, from, meta_len, id, body_len
+HEADER = struct.Struct("<BBHIIIQQ")
+HEADER_SIZE = HEADER.size
+#: A message holds at most this much: the largest frame below, and small ones that travel along.
+MAX_MESSAGE = 1 << 20
+#: A frame is at most half of the credit that a lane starts with, so that one always fits once the other half is granted.
+MAX_FRAME = 1 << 19
+#: A tensor of at most one chunk travels inside a program; a larger one in chunks of this size.
+CHUNK = 1 << 18
+#: Programs close and messages end at about this size: past it, larger writes are slower (facts in docs/design.md).
+BATCH = 1 << 16
+#: Frames that no credit pays for are at most this large.
+MAX_EXEMPT = 1 << 16
+#: Largest id: what a JavaScript number holds exactly.
+MAX_ID = (1 << 53) - 1
+#: Entries of one list in a meta. msgpack allocates what a list declares, at each of at most 1,024 levels: this bounds both.
+MAX_LIST = 1 << 14
+INCARNATION_SIZE = 8
+
+# Kinds: below 16 they concern a link, from 16 on a conversation.
+HELLO, WELCOME, PEERS, GOODBYE, PING, PONG, REFUSED = 1, 2, 3, 4, 5, 6, 7
+RESUME, CREDIT, CANCEL, ANSWERS, PROGRAM, VALUES, CHUNK_OF = 16, 17, 18, 19, 20, 21, 22
+
+#: Flag of CHUNK_OF: the chunk belongs to a value that answers the receiver's request, not to a request of the sender.
+OF_ANSWER = 0x01
+#: The descriptor of a value that is no tensor: its bytes are a msgpack document, its shape their number.
+DOCUMENT = "|m"
+#: Reserved: refused by a peer that did not offer them in its hello.
+COMPRESSED, SEALED = 0x02, 0x04
+
+_FLAGS: Dict[int, int] = {CHUNK_OF: OF_ANSWER}
+_PAD = (b"", b"\0" * 7, b"\0" * 6, b"\0" * 5, b"\0" * 4, b"\0" * 3, b"\0" * 2, b"\0")
+
+
+class Frame(NamedTuple):
+    """One frame as it came: the header's fields and views of the rest, valid as long as the message is."""
+
+    kind: int
+    flags: int
+    lane: int
+    to: int
+    sender: int
+    id: int
+    meta: memoryview
+    body: memoryview
+    size: int
+
+
+class Hello(NamedTuple):
+    """A peer that dialled says who it is. ``can`` is what it can do: level, ops, codecs, limits."""
+
+    version: int
+    name: str
+    role: str
+    incarnation: bytes
+    token: Optional[str]
+    can: Dict[str, Any]
+
+
+class PeerInfo(NamedTuple):
+    """A peer as the relay presents it; number 0 is the other end of the link itself."""
+
+    number: int
+    name: str
+    role: str
+    incarnation: bytes
+
+
+class Welcome(NamedTuple):
+    """The accepting end's answer to a hello: the number it gives, in this epoch (one life of it), and who is there."""
+
+    version: int
+    number: int
+    epoch: bytes
+    me: PeerInfo
+    peers: List[PeerInfo]
+    can: Dict[str, Any]
+
+
+class Peers(NamedTuple):
+    """The relay tells who joined and who left: numbers, and why."""
+
+    joined: List[PeerInfo]
+    left: List[Tuple[int, str]]
+
+
+class Goodbye(NamedTuple):
+    """The sender ends the link (or, end to end, the conversation) and says why; ``code`` is an error's name or ""."""
+
+    code: str
+    reason: str
+
+
+class Refused(NamedTuple):
+    """The frame of that id was not accepted: to whom it went, an error's name and a sentence."""
+
+    to: int
+    code: str
+    reason: str
+
+
+class Resume(NamedTuple):
+    """Opens or continues a conversation: my incarnation, yours as I know it, what I received, what I saw answered."""
+
+    mine: bytes
+    yours: bytes
+    received: int
+    seen: int
+    can: Dict[str, Any]
+
+
+class Credit(NamedTuple):
+    """The lane's sender may have sent ``granted`` bytes in all since the last resume."""
+
+    seen: int
+    granted: int
+
+
+class Cancel(NamedTuple):
+    """Do not begin step ``step`` of the request of that id."""
+
+    seen: int
+    step: int
+
+
+class Failure(NamedTuple):
+    """What went wrong with step ``step`` of request ``id``; the cause is the step that failed first."""
+
+    id: int
+    step: int
+    code: str
+    kind: str
+    message: str
+    op: str
+    cause_id: int
+    cause_step: int
+
+
+class Answers(NamedTuple):
+    """All requests up to the frame's id are answered, and those in ``above``; these steps failed."""
+
+    seen: int
+    above: List[int]
+    failures: List[Failure]
+
+
+class Program(NamedTuple):
+    """A list of steps (see ``program.py``); the body holds the raw tensors that its ``put`` steps name.
+
+    ``chunked`` lists the steps whose tensor follows in chunks.
+    """
+
+    seen: int
+    steps: List[List[Any]]
+    chunked: List[int]
+
+
+class Value(NamedTuple):
+    """The tensor that step ``step`` asked for; ``offset`` is where its bytes begin in the body."""
+
+    step: int
+    descr: str
+    shape: List[int]
+    offset: int
+
+
+class Values(NamedTuple):
+    """Small tensors that answer steps of the request of the frame's id."""
+
+    seen: int
+    values: List[Value]
+
+
+class ChunkOf(NamedTuple):
+    """``body`` is a part of a large tensor: that of step ``step``, from byte ``offset`` on."""
+
+    seen: int
+    step: int
+    descr: str
+    shape: List[int]
+    offset: int
+
+
+class Parcel:
+    """A frame ready to leave; its header is written at each send, so that a resend carries the numbers of its time."""
+
+    __slots__ = ("kind", "flags", "lane", "meta_len", "body_len", "pieces", "size")
+
+    def __init__(self, kind: int, lane: int, meta: Any, body: Sequence[Buffer] = (), flags: int = 0) -> None:
+        """Each buffer of the body starts at a multiple of 8 bytes.
+
+        Raises: LocalProtocolError if the frame is too large or holds what msgpack cannot say.
+        """
+        try:
+            packed: bytes = msgpack.packb(meta)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise LocalProtocolError(f"cannot be sent: {error}") from None
+        self.kind, self.flags, self.lane = kind, flags, lane
+        self.meta_len = len(packed)
+        self.pieces: List[Buffer] = [packed + _PAD[len(packed) & 7]]
+        self.body_len = 0
+        for buffer in body:
+            size = len(buffer)
+            self.pieces.append(buffer)
+            if size & 7:
+                self.pieces.append(_PAD[size & 7])
+            self.body_len += size + 7 & ~7
+        self.size = HEADER_SIZE + len(self.pieces[0]) + self.body_len
+        if self.size > MAX_FRAME:
+            raise LocalProtocolError(f"a frame of {self.size} bytes is past the limit of {MAX_FRAME}")
+
+    def write(self, out: List[Buffer], to: int, number: int) -> int:
+        """Append the frame's pieces to a message, for peer ``to``, with its id; its bytes."""
+        out.append(HEADER.pack(self.kind, self.flags, self.lane, to, 0, self.meta_len, number, self.body_len))
+        out.extend(self.pieces)
+        return self.size
+
+
+def frames(message: memoryview) -> Iterator[Frame]:
+    """The frames of one message, each checked for size. Raises: RemoteProtocolError."""
+    at, end = 0, len(message)
+    while at < end:
+        if end - at < HEADER_SIZE:
+            raise RemoteProtocolError(f"{end - at} bytes after the last frame are no header")
+        kind, flags, lane, to, sender, meta_len, number, body_len = HEADER.unpack_from(message, at)
+        meta_at = at + HEADER_SIZE
+        body_at = meta_at + (meta_len + 7 & ~7)
+        after = body_at + (body_len + 7 & ~7)
+        if after > end:
+            raise RemoteProtocolError(f"a frame says {after - at} bytes where {end - at} are left")
+        if number > MAX_ID:
+            raise RemoteProtocolError(f"id {number} is past 2^53-1")
+        size = after - at
+        if size > MAX_FRAME:
+            raise RemoteProtocolError(f"a frame of {size} bytes is past the limit of {MAX_FRAME}")
+        yield Frame(
+            kind, flags, lane, to, sender, number,
+            message[meta_at : meta_at + meta_len], message[body_at : body_at + body_len], size,
+        )  # fmt: skip
+        at = after
+
+
+def parse(frame: Frame) -> Any:
+    """What a frame says: an instance of the class of its kind. Raises: RemoteProtocolError and nothing else."""
+    decode = _DECODERS.get(frame.kind)
+    if decode is None:
+        raise RemoteProtocolError(f"unknown kind of frame: {frame.kind}")
+    if frame.flags & ~_FLAGS.get(frame.kind, 0):
+        raise RemoteProtocolError(f"unknown flags 0x{frame.flags:02x} on a frame of kind {frame.kind}")
+    try:
+        meta = msgpack.unpackb(frame.meta, strict_map_key=True, max_array_len=MAX_LIST)
+    # msgpack lets these out of hostile bytes; lengths that lie are refused before memory is spent, and so is depth.
+    except (ValueError, RecursionError, MemoryError, TypeError) as error:
+        raise RemoteProtocolError(f"the meta of a frame of kind {frame.kind} is no msgpack: {error!r:.120}") from None
+    if type(meta) is not list:
+        raise RemoteProtocolError("a meta is a list")
+    try:
+        return decode(meta)
+    except (ValueError, TypeError, IndexError, RecursionError) as error:
+        raise RemoteProtocolError(f"the meta of a frame of kind {frame.kind} is malformed: {error!r:.120}") from None
+
+
+def document(body: memoryview) -> Any:
+    """The document that a value of descriptor ``DOCUMENT`` holds. Raises: RemoteProtocolError."""
+    try:
+        return msgpack.unpackb(body, strict_map_key=True, max_array_len=MAX_LIST)
+    except (ValueError, RecursionError, MemoryError, TypeError) as error:
+        raise RemoteProtocolError(f"a document is no msgpack: {error!r:.120}") from None
+
+
+# Decoders. Each takes the fields that it knows and ignores what a later version may append.
+
+
+def _int(value: Any, most: int = MAX_ID) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"not a number from 0 to {most}: {value!r:.40}")
+    return value
+
+
+def _text(value: Any, most: int = 4096) -> str:
+    if type(value) is not str or len(value) > most:
+        raise ValueError(f"not a text of at most {most} characters: {value!r:.40}")
+    return value
+
+
+def _list(value: Any) -> List[Any]:
+    if type(value) is not list:
+        raise ValueError(f"not a list: {value!r:.40}")
+    return value
+
+
+def _map(value: Any) -> Dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError(f"not a map: {value!r:.40}")
+    return value
+
+
+def _incarnation(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != INCARNATION_SIZE:
+        raise ValueError(f"not an incarnation of {INCARNATION_SIZE} bytes: {value!r:.40}")
+    return value
+
+
+def _peer(value: Any) -> PeerInfo:
+    number, name, role, incarnation = _list(value)[:4]
+    return PeerInfo(_int(number, 0xFFFFFFFF), _text(name, 256), _text(role, 32), _incarnation(incarnation))
+
+
+def _hello(m: List[Any]) -> Hello:
+    token = None if m[4] is None else _text(m[4], 8192)
+    return Hello(_int(m[0]), _text(m[1], 256), _text(m[2], 32), _incarnation(m[3]), token, _map(m[5]))
+
+
+def _welcome(m: List[Any]) -> Welcome:
+    return Welcome(
+        _int(m[0]), _int(m[1], 0xFFFFFFFF), _incarnation(m[2]), _peer(m[3]), [_peer(p) for p in _list(m[4])], _map(m[5])
+    )
+
+
+def _peers(m: List[Any]) -> Peers:
+    return Peers([_peer(p) for p in _list(m[0])], [(_int(p[0], 0xFFFFFFFF), _text(p[1])) for p in _list(m[1])])
+
+
+def _failure(m: List[Any]) -> Failure:
+    number, step, code, kind, message, op, cause_id, cause_step = _list(m)[:8]
+    return Failure(
+        _int(number), _int(step), _text(code, 64), _text(kind, 256), _text(message), _text(op, 256), _int(cause_id),
+        _int(cause_step),
+    )  # fmt: skip
+
+
+def _value(m: List[Any]) -> Value:
+    return Value(_int(m[0]), m[1], m[2], _int(m[3]))
+
+
+_DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
+    HELLO: _hello,
+    WELCOME: _welcome,
+    PEERS: _peers,
+    GOODBYE: lambda m: Goodbye(_text(m[0], 64), _text(m[1])),
+    PING: lambda m: None,
+    PONG: lambda m: None,
+    REFUSED: lambda m: Refused(_int(m[0], 0xFFFFFFFF), _text(m[1], 64), _text(m[2])),
+    RESUME: lambda m: Resume(_incarnation(m[0]), _incarnation(m[1]), _int(m[2]), _int(m[3]), _map(m[4])),
+    CREDIT: lambda m: Credit(_int(m[0]), _int(m[1])),
+    CANCEL: lambda m: Cancel(_int(m[0]), _int(m[1])),
+    ANSWERS: lambda m: Answers(_int(m[0]), [_int(i) for i in _list(m[1])], [_failure(f) for f in _list(m[2])]),
+    PROGRAM: lambda m: Program(_int(m[0]), _list(m[1]), [_int(i) for i in _list(m[2])]),
+    VALUES: lambda m: Values(_int(m[0]), [_value(v) for v in _list(m[1])]),
+    CHUNK_OF: lambda m: ChunkOf(_int(m[0]), _int(m[1]), _text(m[2], 8), _list(m[3]), _int(m[4])),
+}

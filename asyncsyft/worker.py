@@ -1,0 +1,144 @@
+"""A worker: a peer that holds tensors and computes on them, for the drivers that it has a conversation with."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import ssl as tls
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+
+import anyio
+
+from . import tensor
+from .errors import LinkClosed, LinkError, Refused
+from .executor import RELEASE_AFTER, Executor
+from .lifetime import Lifetime
+from .ops import OPS
+from .peer import WORKER, Peer, Road
+from .protocol import Conversation
+from .store import DEFAULT_LIMIT, Store
+from .transport import Transport
+from .waiting import Slot
+from .websocket import dial, listen
+from .wire import Hello
+
+logger = logging.getLogger(__name__)
+
+#: What this worker can do, for the other side to see: level 2 is put, get, delete and ops (docs/protocol.md).
+LEVEL = 2
+
+
+class Worker(Lifetime):
+    """Dials a relay, listens itself, or both, while entered; ``load`` puts data of its own there.
+
+    ``relay``: a ws:// or wss:// URL. ``listen``: "host:port", port 0 for a free one; ``address`` tells which.
+    ``limit``: bytes that it holds at most. ``release_after``: seconds that the objects of a driver who vanished are
+    kept. ``ssl``: for dialling and for listening. ``insecure``: accept peers without a token that are not local.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        relay: Optional[str] = None,
+        *,
+        listen: Optional[str] = None,
+        token: Optional[str] = None,
+        ssl: Optional[tls.SSLContext] = None,
+        limit: int = DEFAULT_LIMIT,
+        release_after: float = RELEASE_AFTER,
+        insecure: bool = False,
+        **heartbeat: float,
+    ) -> None:
+        self.name = name
+        self.store = Store(limit)
+        self.executor = Executor(self.store, name)
+        can = {"level": LEVEL, "ops": sorted(OPS), "limits": {"bytes": limit}}
+        self.peer = Peer(name, WORKER, server=self.executor, can=can, **heartbeat)
+        self.peer.on_ended = self._ended
+        self.executor.converse = self._converse
+        self.address = ""
+        self._relay, self._listen, self._token, self._ssl = relay, listen, token, ssl
+        self._release_after, self._insecure = release_after, insecure
+        self._stopped: Optional[Slot[None]] = None
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return split_address(self.address)[1]
+
+    def load(self, name: str, array: Any, tags: Iterable[str] = ()) -> None:
+        """Hold data of the worker's own, for drivers to find by ``search(name)``."""
+        self.store.load(name, tensor.as_tensor(array), tags)
+
+    async def join(self, transport: Transport) -> Road:
+        """Say hello on a transport; what ``relay`` does with a dialled one."""
+        return await self.peer.join(transport, self._token)
+
+    async def closed(self) -> None:
+        """Return when the link to the relay is gone; for ever, if the worker only listens. Raises: LinkError."""
+        assert self._stopped is not None
+        await self._stopped.wait()
+
+    async def _open(self) -> None:
+        self.executor.tasks = self._tasks
+        self.peer.start(self._tasks)
+        self._stopped = self.peer.slot()
+        self.peer.on_road_lost = self._road_lost
+        if self._listen is not None:
+            await self._tasks.start(self._serve, *split_address(self._listen))
+        if self._relay is not None:
+            await self.join(await dial(self._relay, ssl=self._ssl))
+
+    async def _close(self) -> None:
+        self.peer.close("the worker ends")
+        await self.peer.drained()
+
+    async def _serve(self, host: str, port: int, *, task_status: Any) -> None:
+        async def accept(transport: Transport, headers: Mapping[str, str]) -> None:
+            await self.peer.accept(transport, self._admit)
+
+        async with listen(host, port, accept, ssl=self._ssl) as listener:
+            self.address = f"{listener.address}:{listener.port}"
+            task_status.started()
+            await anyio.sleep_forever()
+
+    def _admit(self, hello: Hello, transport: Transport) -> None:
+        admit(hello, transport, self._token, self._insecure)
+
+    def _road_lost(self, road: Road, error: LinkError) -> None:
+        if road.admit is None and self._stopped is not None:
+            self._stopped.fail(error)
+
+    def _converse(self, asking: Conversation, number: int, incarnation: bytes) -> Conversation:
+        return self.peer.converse_beside(asking, number, incarnation)
+
+    def _ended(self, conversation: Conversation, goodbye: bool) -> None:
+        self.executor.ended(conversation)
+        owner = conversation.theirs
+        if goodbye or not self._release_after:
+            self.store.release(owner)
+        elif owner in self.store.spaces:
+            self._tasks.start_soon(self._release_later, owner)
+
+    async def _release_later(self, owner: bytes) -> None:
+        await anyio.sleep(self._release_after)
+        if not self.peer.knows(owner):
+            self.store.release(owner)
+            logger.info("%s: the objects of a driver that vanished are released", self.name)
+
+
+def admit(hello: Hello, transport: Transport, token: Optional[str], insecure: bool) -> None:
+    """Until identities exist: a shared token opens, and without one only this machine comes in. Raises: Refused."""
+    if token is not None:
+        if not hmac.compare_digest((hello.token or "").encode(), token.encode()):
+            raise Refused(f"{hello.name}: the token is missing or wrong")
+    elif not (insecure or transport.is_local):
+        raise Refused(f"{hello.name} comes from {transport.remote} without a token; start with --insecure to allow it")
+
+
+def split_address(address: str) -> Tuple[str, int]:
+    """A "host:port" as the two. Raises: ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError(f"{address!r} is not host:port")
+    return host.strip("[]"), int(port)

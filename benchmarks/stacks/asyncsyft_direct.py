@@ -1,0 +1,80 @@
+"""asyncsyft, a driver connected directly to a worker that listens: float32[10], really executed."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import Any, AsyncIterator, Callable, List, Mapping
+
+import anyio
+import numpy as np
+
+import asyncsyft
+from benchmarks.stacks import Measure, Sample
+
+BACKEND = "asyncio"
+VERSIONS_OF = ("asyncsyft", "anyio", "websockets", "msgpack", "zstandard", "numpy")
+
+IN_FLIGHT = 256
+STEPS_AT_ONCE = 1000
+
+
+async def serve(ready: Callable[[int], None]) -> None:
+    async with asyncsyft.Worker(name="alice", listen="127.0.0.1:0") as worker:
+        ready(worker.port)
+        await anyio.sleep_forever()
+
+
+class _Client:
+    def __init__(self, driver: Any, x: Any, y: Any) -> None:
+        self._driver, self._x, self._y = driver, x, y
+
+    async def _loop(self, until: float, counts: List[int]) -> None:
+        x, y, done = self._x, self._y, 0
+        while time.perf_counter() < until:
+            await (x + y).get()
+            done += 1
+        counts.append(done)
+
+    async def calls(self, seconds: float) -> Sample:
+        counts: List[int] = []
+        start = time.perf_counter()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(IN_FLIGHT):
+                tasks.start_soon(self._loop, start + seconds, counts)
+        return Sample(sum(counts), time.perf_counter() - start)
+
+    async def single(self, seconds: float) -> Sample:
+        counts: List[int] = []
+        start = time.perf_counter()
+        await self._loop(start + seconds, counts)
+        return Sample(sum(counts), time.perf_counter() - start)
+
+    async def steps(self, seconds: float) -> Sample:
+        x, y, done = self._x, self._y, 0
+        start = time.perf_counter()
+        while time.perf_counter() < start + seconds:
+            for _ in range(STEPS_AT_ONCE):
+                z = x + y
+            done += STEPS_AT_ONCE
+            await self._driver.ready()
+        await self._driver.flush()
+        took = time.perf_counter() - start
+        _check(await z.get())
+        return Sample(done, took)
+
+
+def _check(sum_: Any) -> None:
+    if sum_.dtype != np.float32 or not np.array_equal(sum_, np.arange(10) + 1):
+        raise AssertionError(f"x + y came back as {sum_!r}")
+
+
+@asynccontextmanager
+async def client(port: int) -> AsyncIterator[Mapping[str, Measure]]:
+    async with asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench") as driver:
+        alice = driver.worker("alice")
+        x = await alice.send(np.arange(10, dtype="float32"))
+        y = await alice.send(np.ones(10, "float32"))
+        _check(await (x + y).get())
+        self = _Client(driver, x, y)
+        yield {"calls": self.calls, "steps": self.steps, "single": self.single}
