@@ -63,7 +63,7 @@ class RemoteWorker:
         else:
             out, landed = self.recorder.put_large(array)
             remote = RemoteTensor(self.recorder, out, spec)
-            await landed.wait()
+            await landed
             if self.recorder.lost is not None:
                 raise self.recorder.lost
         if name or tags:
@@ -74,7 +74,7 @@ class RemoteWorker:
         """Tensors that bear all of these as name or tags: the worker's own data and this driver's tensors."""
         base = self.driver.new_ids(most)
         params = {"query": list(query), "base": base, "most": most}
-        found = await self.recorder.ask([program.SEARCH, 0, [], params], 2)
+        found = await self.recorder.ask([program.SEARCH, 0, [], params])
         tensors = []
         for entry in found:
             dtype, shape, _ = tensor.check_descr(entry["dtype"], entry["shape"])
@@ -126,7 +126,7 @@ class Driver(Lifetime):
             while name not in self.workers:
                 slot: Slot[None] = self.peer.slot()
                 self._arrivals.append((name, slot))
-                await slot.wait()
+                await slot
         return [self.workers[name] for name in names]
 
     def new_id(self) -> int:
@@ -155,7 +155,7 @@ class Driver(Lifetime):
         recorders = [w.recorder for w in ([worker] if worker else list(self.workers.values()))]
         waiting = [recorder.flushed() for recorder in recorders]
         for slot in waiting:
-            await slot.wait()
+            await slot
 
     async def ready(self) -> None:
         """Wait until there is room to record more; lets the event loop turn."""

@@ -313,7 +313,7 @@ def close_reason(payload: Buffer) -> Tuple[int, str]:
     if len(payload) == 1:
         raise BadFrame(1002, "a close frame of one byte")
     code = int.from_bytes(payload[:2], "big")
-    if not may_be_sent(code):
+    if not _may_be_on_the_wire(code):
         raise BadFrame(1002, f"close code {code} may not be sent")
     try:
         return code, bytes(payload[2:]).decode()
@@ -321,6 +321,6 @@ def close_reason(payload: Buffer) -> Tuple[int, str]:
         raise BadFrame(1007, "a close reason that is not UTF-8") from None
 
 
-def may_be_sent(code: int) -> bool:
-    """True for the close codes that may be on the wire (RFC 6455 7.4 and IANA's registry)."""
+def _may_be_on_the_wire(code: int) -> bool:
+    """RFC 6455 7.4, and IANA's registry."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

@@ -121,7 +121,7 @@ class Peer:
         self._tasks.start_soon(self._run_road, road)
         try:
             with anyio.fail_after(HANDSHAKE_TIMEOUT):
-                await road.greeted.wait()
+                await road.greeted
         except BaseException:
             road.link.abort(LinkClosed("the handshake was given up"))
             raise
@@ -133,7 +133,7 @@ class Peer:
 
         async def hurry() -> None:
             with anyio.move_on_after(HANDSHAKE_TIMEOUT):
-                await road.greeted.wait()
+                await road.greeted
                 return
             road.link.abort(LinkClosed("no hello came"))
 
@@ -155,7 +155,7 @@ class Peer:
         """Return when every road has ended."""
         if self._open_roads:
             self._drained = self.slot()
-            await self._drained.wait()
+            await self._drained
 
     def _road_lost(self, road: Road) -> None:
         where = road.far.name if road.far and road.far.name else road.link.transport.remote
@@ -232,7 +232,7 @@ class Peer:
             if road.link.closed:
                 raise LinkClosed("the link is closed")
             road.link.send(Parcel(wire.PING, 0, ()), number, self._ping_id)
-            await slot.wait()
+            await slot
         finally:
             del self._pings[self._ping_id]
 

@@ -195,7 +195,7 @@ class Conversation:
         """Answer a step with a tensor too large for ``values``; the array is pinned until the answer was seen."""
         self._answer(served, _Chunks(step, array, wire.OF_ANSWER))
 
-    def values(self, served: Served, values: List[Tuple[int, str, List[int], int]], body: List[Buffer]) -> None:
+    def values(self, served: Served, values: List[Tuple[int, str, Tuple[int, ...], int]], body: List[Buffer]) -> None:
         """Answer steps with small tensors and documents: (step, descriptor, shape, offset in the body) each."""
         self._answer(served, Parcel(wire.VALUES, served.lane, (self.seen, values), body))
 
@@ -466,9 +466,9 @@ class Conversation:
         self._on_seen(message.seen)
         request = self._request(frame.id)
         if request is not None:
-            for value in message.values:
-                if request.wants(value.step):
-                    request.value(value.step, _value(value, frame.body))
+            body = frame.body
+            for step, descr, shape, offset in message.values:
+                request.value(step, _value(descr, shape, offset, body))
         self.consumed(frame.lane, frame.size, self.generation)
 
     def _request(self, number: int) -> Optional[Request]:
@@ -521,14 +521,14 @@ class Conversation:
             request.lost(error)
 
 
-def _value(value: wire.Value, body: memoryview) -> Any:
-    is_document = value.descr == wire.DOCUMENT
-    dtype, shape, nbytes = tensor.check_descr("|u1" if is_document else value.descr, value.shape)
-    end = value.offset + nbytes
-    if end > len(body) or value.offset & 7:
-        raise RemoteProtocolError(f"a value of bytes {value.offset} to {end} in a body of {len(body)}")
-    piece = body[value.offset : end]
-    return wire.document(piece) if is_document else tensor.copy_out(dtype, shape, piece)
+def _value(descr: str, shape: List[int], offset: int, body: memoryview) -> Any:
+    is_document = descr == wire.DOCUMENT
+    dtype, dims, nbytes = tensor.check_descr("|u1" if is_document else descr, shape)
+    end = offset + nbytes
+    if end > len(body) or offset & 7:
+        raise RemoteProtocolError(f"a value of bytes {offset} to {end} in a body of {len(body)}")
+    piece = body[offset:end]
+    return wire.document(piece) if is_document else tensor.copy_out(dtype, dims, piece)
 
 
 _HANDLERS: Dict[int, Callable[[Conversation, Frame, Any], None]] = {

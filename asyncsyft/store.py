@@ -84,6 +84,17 @@ class Space:
         pending = self.pending[number] = Pending()
         return pending
 
+    def delete_arrays(self, numbers: List[int]) -> bool:
+        """Forget these objects if all are plain arrays without a label; False, and nothing done, otherwise."""
+        objects = self.objects
+        found = [objects[number] for number in numbers if number in objects]
+        if self.labels or len(found) != len(numbers):
+            return False
+        for number in numbers:
+            del objects[number]
+        self.nbytes -= sum([array.nbytes for array in found])
+        return True
+
     def settle(self, number: int) -> None:
         """What was pending is here now, as an array or a failure: tell who waits."""
         pending = self.pending.pop(number, None)

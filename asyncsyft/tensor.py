@@ -29,6 +29,10 @@ MAX_DIMS = 32
 #: A tensor is at most 2^40 bytes: far above what a worker holds, far below what overflows a length.
 MAX_BYTES = 1 << 40
 
+#: Pairs of descriptor and shape that were checked and found good, up to this many.
+_CHECKED: Dict[Tuple[str, Tuple[int, ...]], Tuple[DType, Tuple[int, ...], int]] = {}
+MAX_CHECKED = 4096
+
 _DESCR: Dict[DType, str] = {dtype: descr for descr, dtype in DTYPES.items()}
 
 
@@ -71,6 +75,10 @@ def check_descr(descr: Any, shape: Any) -> Tuple[DType, Tuple[int, ...], int]:
 
     Raises: RemoteProtocolError if they are not what they should be, LimitExceeded past ``MAX_BYTES``.
     """
+    try:
+        return _CHECKED[descr, tuple(shape)]
+    except (KeyError, TypeError):
+        pass
     dtype = DTYPES.get(descr) if type(descr) is str else None
     if dtype is None:
         raise RemoteProtocolError(f"no such dtype: {str(descr)[:40]!r}")
@@ -83,6 +91,8 @@ def check_descr(descr: Any, shape: Any) -> Tuple[DType, Tuple[int, ...], int]:
     # The dimensions beside a 0 count too: numpy multiplies them before it sees the 0.
     if math.prod(dim or 1 for dim in shape) * dtype.itemsize > MAX_BYTES:
         raise LimitExceeded(f"a tensor of shape {shape} is past the limit of {MAX_BYTES} bytes")
+    if len(_CHECKED) < MAX_CHECKED:
+        _CHECKED[descr, tuple(shape)] = dtype, tuple(shape), nbytes
     return dtype, tuple(shape), nbytes
 
 

@@ -60,7 +60,11 @@ class Transport(Protocol):
         """Send at once what can be sent without waiting (a caller that never yields to the loop calls this)."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Start to close once everything that ``pull`` still gives has been sent; does not wait; idempotent."""
+        """Start to close once everything that ``pull`` still gives has been sent; does not wait; idempotent.
+
+        A code other than 1000 or 1001 makes the other end's ``run`` raise LinkClosed with the code and the reason.
+        Raises: ValueError for a code that may not be sent.
+        """
 
     def abort(self) -> None:
         """Drop the road at once; ``run`` then raises LinkClosed; idempotent."""
@@ -69,6 +73,12 @@ class Transport(Protocol):
 def total(pieces: Sequence[Buffer]) -> int:
     """Bytes in a list of pieces."""
     return sum(len(piece) for piece in pieces)
+
+
+def check_close_code(code: int) -> None:
+    """Raises: ValueError for a close code that RFC 6455 (7.4) keeps off the wire."""
+    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise ValueError(f"close code {code} may not be sent")
 
 
 #: What the memory pair holds in flight each way before the sender waits: as much as a websocket's write buffer.
@@ -149,6 +159,7 @@ class MemoryTransport:
         self.peer.wake()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
+        check_close_code(code)
         if self._goodbye is None:
             self._goodbye = (code, reason)
             self.wake()
@@ -269,4 +280,4 @@ def memory_pair() -> Tuple[MemoryTransport, MemoryTransport]:
     return one, other
 
 
-__all__: List[str] = ["Buffer", "End", "MemoryTransport", "Transport", "memory_pair", "total"]
+__all__: List[str] = ["Buffer", "End", "MemoryTransport", "Transport", "check_close_code", "memory_pair", "total"]

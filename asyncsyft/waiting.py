@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Generic, Optional, Type, TypeVar, cast
+from typing import Any, Generator, Generic, Optional, Type, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -37,10 +37,10 @@ class Slot(Generic[T]):
             if self._waiter is not None:
                 self._wake()
 
-    async def wait(self) -> T:
+    def __await__(self) -> Generator[Any, Any, T]:
         """The outcome, now or when it comes. Raises: the error that took its place."""
         if not self.done:
-            await self._suspend()
+            yield from self._suspend()
         if self.error is not None:
             raise self.error
         return cast(T, self.outcome)
@@ -48,7 +48,7 @@ class Slot(Generic[T]):
     def _wake(self) -> None:
         raise NotImplementedError
 
-    async def _suspend(self) -> None:
+    def _suspend(self) -> Generator[Any, Any, None]:
         raise NotImplementedError
 
 
@@ -59,10 +59,10 @@ class _AsyncioSlot(Slot[T]):
         if not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _suspend(self) -> None:
+    def _suspend(self) -> Generator[Any, Any, None]:
         self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._waiter
+            yield from self._waiter
         finally:
             self._waiter = None
 
@@ -76,7 +76,7 @@ class _TrioSlot(Slot[T]):
         waiter, self._waiter = self._waiter, None
         trio.lowlevel.reschedule(waiter)
 
-    async def _suspend(self) -> None:
+    def _suspend(self) -> Generator[Any, Any, None]:
         import trio
 
         self._waiter = trio.lowlevel.current_task()
@@ -85,7 +85,7 @@ class _TrioSlot(Slot[T]):
             self._waiter = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()
 
 
 def slot_class() -> Type[Slot[Any]]:

@@ -176,20 +176,14 @@ class Program(NamedTuple):
     chunked: List[int]
 
 
-class Value(NamedTuple):
-    """The tensor that step ``step`` asked for; ``offset`` is where its bytes begin in the body."""
-
-    step: int
-    descr: str
-    shape: List[int]
-    offset: int
-
-
 class Values(NamedTuple):
-    """Small tensors that answer steps of the request of the frame's id."""
+    """Small tensors that answer steps of the request of the frame's id.
+
+    Each is (step, descriptor, shape, offset of its bytes in the body); descriptor and shape are for ``tensor.py`` to check.
+    """
 
     seen: int
-    values: List[Value]
+    values: List[Tuple[int, str, List[int], int]]
 
 
 class ChunkOf(NamedTuple):
@@ -350,8 +344,11 @@ def _failure(m: List[Any]) -> Failure:
     )  # fmt: skip
 
 
-def _value(m: List[Any]) -> Value:
-    return Value(_int(m[0]), m[1], m[2], _int(m[3]))
+def _values(m: List[Any]) -> Values:
+    for step, _, _, offset in m[1]:
+        if type(step) is not int or type(offset) is not int or offset < 0:
+            raise ValueError("a value is a step, a descriptor, a shape and an offset")
+    return Values(_int(m[0]), _list(m[1]))
 
 
 _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
@@ -367,6 +364,6 @@ _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
     CANCEL: lambda m: Cancel(_int(m[0]), _int(m[1])),
     ANSWERS: lambda m: Answers(_int(m[0]), [_int(i) for i in _list(m[1])], [_failure(f) for f in _list(m[2])]),
     PROGRAM: lambda m: Program(_int(m[0]), _list(m[1]), [_int(i) for i in _list(m[2])]),
-    VALUES: lambda m: Values(_int(m[0]), [_value(v) for v in _list(m[1])]),
+    VALUES: _values,
     CHUNK_OF: lambda m: ChunkOf(_int(m[0]), _int(m[1]), _text(m[2], 8), _list(m[3]), _int(m[4])),
 }

@@ -77,7 +77,7 @@ class Worker(Lifetime):
     async def closed(self) -> None:
         """Return when the link to the relay is gone; for ever, if the worker only listens. Raises: LinkError."""
         assert self._stopped is not None
-        await self._stopped.wait()
+        await self._stopped
 
     async def _open(self) -> None:
         self.executor.tasks = self._tasks

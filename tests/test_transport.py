@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import os
 import ssl
+import warnings
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Callable, Deque, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, AsyncIterator, Callable, Deque, List, Mapping, Optional, Tuple
 
 import anyio
 import anyio.lowlevel
 import pytest
-import trustme
 
 from asyncsyft import transport as transport_module
 from asyncsyft.errors import LinkClosed, RemoteProtocolError
 from asyncsyft.transport import MemoryTransport, Transport, memory_pair, total
 from asyncsyft.websocket import core, dial, listen
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # cryptography will leave Python 3.8, and says so
+    import trustme
+
 pytestmark = pytest.mark.anyio
 
 SECONDS = 10
 MIB = 1024 * 1024
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: Any) -> Any:
-    return request.param
 
 
 @pytest.fixture(params=["memory", "ws", "wss"])
@@ -134,10 +133,9 @@ def talk(road: str, contexts: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core, "CLOSE_TIMEOUT", 0.05)
     monkeypatch.setattr(transport_module, "CLOSE_TIMEOUT", 0.05)
-    yield
 
 
 async def turns(count: int = 30) -> None:

@@ -240,19 +240,18 @@ class Executor:
             return
         for failure in job.failures:
             conversation.fail(served, failure)
-        values: List[Tuple[int, str, List[int], int]] = []
+        values: List[Tuple[int, str, Tuple[int, ...], int]] = []
         body: List[Buffer] = []
         at = 0
         for step, value in job.values:
-            if isinstance(value, tensor.Array):
-                array = tensor.as_tensor(value)
-                if array.nbytes > wire.CHUNK:
-                    conversation.value(served, step, array)
-                    continue
-                descr, shape, data = tensor.descriptor(array.dtype), list(array.shape), tensor.raw(array)
+            if not isinstance(value, tensor.Array):
+                data: bytes = msgpack.packb(value)
+                descr, shape = wire.DOCUMENT, (len(data),)
+            elif value.nbytes > wire.CHUNK:
+                conversation.value(served, step, tensor.as_tensor(value))
+                continue
             else:
-                data = memoryview(msgpack.packb(value))
-                descr, shape = wire.DOCUMENT, [len(data)]
+                descr, shape, data = tensor.descriptor(value.dtype), value.shape, value.tobytes()
             if at + len(data) > wire.CHUNK or len(values) >= program.BATCH_STEPS:
                 conversation.values(served, values, body)
                 values, body, at = [], [], 0

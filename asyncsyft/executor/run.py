@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import ops, program, tensor
 from ..errors import Cancelled, LimitExceeded, Refused, UnknownObject, UnknownOp
-from ..program import Step
+from ..program import DELETE, GET, Step
 from ..store import MAX_OBJECTS, Store
 from ..tensor import Array
 from ..wire import Failure
@@ -46,23 +46,35 @@ def run(job: Job, store: Store, inline: bool) -> bool:
 
     ``job.index`` is then the step to go on with.
     """
-    steps, objects, pending = job.steps, job.space.objects, job.space.pending
-    cancelled, count = job.cancelled, len(steps)
+    space, steps, values, cancelled, short = job.space, job.steps, job.values, job.cancelled, _SHORT
+    objects, pending, count = space.objects, space.pending, len(steps)
     index = job.index
     while index < count:
         step = steps[index]
+        # The short way: a small element-wise op on two arrays that are here, a get, a delete. Whatever is unusual raises
+        # or falls through, and goes the long way.
         try:
-            # The short way: a small element-wise op on two arrays that are here. Anything unusual raises or falls through.
             if len(step) == 3 and not pending and not cancelled:
-                op, out, (one, two) = step
-                a, b = objects[one], objects[two]
-                if a.size <= SMALL and a.shape == b.shape and type(out) is int and out not in objects:
-                    result = _SHORT[op](a, b)
-                    if type(result) is np.ndarray:
-                        objects[out] = result
-                        job.space.nbytes += result.nbytes
+                op, out, inputs = step
+                if op == GET:
+                    (one,) = inputs
+                    values.append((index, objects[one]))
+                    index += 1
+                    continue
+                if op == DELETE:
+                    if space.delete_arrays(inputs):
                         index += 1
                         continue
+                else:
+                    one, two = inputs
+                    a, b = objects[one], objects[two]
+                    if a.size <= SMALL and a.shape == b.shape and type(out) is int and out not in objects:
+                        result = short[op](a, b)
+                        if type(result) is np.ndarray:
+                            objects[out] = result
+                            space.nbytes += result.nbytes
+                            index += 1
+                            continue
         except (KeyError, TypeError, ValueError):
             pass
         job.index = index

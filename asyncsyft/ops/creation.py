@@ -87,9 +87,14 @@ def _arange(*, start: object, stop: object = None, step: object = 1, dtype: obje
         if not all(limits.min <= value <= limits.max for value in (first, first + by * (size - 1))):
             raise OverflowError(f"the range leaves {wanted}")
         # Unsigned arithmetic wraps, so that steps and bounds of either sign come out right.
-        steps = np.arange(size, dtype=dt.UINT64) * np.uint64(int(by) % (1 << 64)) + np.uint64(int(first) % (1 << 64))
-        return steps.astype(wanted)
-    return (np.arange(size, dtype=dt.FLOAT64) * by + first).astype(wanted, copy=False)
+        whole_steps = np.arange(size, dtype=dt.UINT64)
+        whole_steps *= np.uint64(int(by) % (1 << 64))
+        whole_steps += np.uint64(int(first) % (1 << 64))
+        return whole_steps.astype(wanted)
+    steps = np.arange(size, dtype=dt.FLOAT64)
+    steps *= by
+    steps += first
+    return steps.astype(wanted, copy=False)
 
 
 def _arange_rule(*, start: object, stop: object = None, step: object = 1, dtype: object = None) -> Spec:

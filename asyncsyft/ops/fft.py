@@ -5,7 +5,6 @@ float32 and complex64 stay of single precision, which numpy 1 widens; integers b
 
 from __future__ import annotations
 
-import math
 from typing import Any, Mapping, Sequence, Tuple
 
 import numpy as np
@@ -14,12 +13,11 @@ from ..tensor import Array
 from . import dtypes as dt
 from . import params as check
 from .shapes import Dim, replace
-from .table import Known, Shape, Spec, define
+from .table import Known, Shape, Spec, define, linear
 
 
 def _transforming(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
-    size = sum(math.prod(dim or 0 for dim in array.shape) for array in arrays)
-    n = params.get("n")
+    size, n = linear(arrays, params), params.get("n")
     size = max(size, n if type(n) is int else 0)
     return size * size.bit_length()
 

@@ -177,31 +177,20 @@ def _split(entries: List[Any]) -> bool:
 
 def _getitem(x: Array, /, *indices: Array, key: object) -> Any:
     entries = _decode(key, indices)
-    if not indices:
-        _check_ndim(x, entries)
-        return x[tuple(entries)]
-    return x[tuple(_settled(x, entries))]
-
-
-def _check_ndim(x: Array, entries: List[Any]) -> None:
-    if x.ndim + sum(entry is None for entry in entries) > MAX_DIMS:
-        raise ValueError(f"more than {MAX_DIMS} dimensions")
+    return x[tuple(_settled(x, entries) if indices else entries)]
 
 
 def _settled(x: Array, entries: List[Any]) -> List[Any]:
     """The entries with masks as index arrays, once the size that they select is known to be bearable."""
-    if not any(map(_is_mask, entries)):
-        selected(x.shape, entries)
-        return entries
     selected(x.shape, entries)
-    if len(entries) == 1:
+    if len(entries) == 1 and _is_mask(entries[0]):
         return entries
     settled: List[Any] = []
     for entry in entries:
         settled.extend(np.nonzero(entry) if _is_mask(entry) and entry.ndim else (entry,))
-    sized = product(dim or 1 for dim in selected(x.shape, settled)) or 0
-    if sized * x.dtype.itemsize > MAX_OUTPUT_BYTES:
-        raise ValueError(f"the key selects {sized} elements: past the limit of {MAX_OUTPUT_BYTES} bytes")
+    size = product(1 if dim is None else dim for dim in selected(x.shape, settled)) or 0
+    if size * x.dtype.itemsize > MAX_OUTPUT_BYTES:
+        raise ValueError(f"the key selects {size} elements: past the limit of {MAX_OUTPUT_BYTES} bytes")
     return settled
 
 
@@ -235,7 +224,7 @@ def _setitem_rule(x: Spec, value: Spec, /, *indices: Spec, key: object) -> Spec:
 
 def _take(x: Array, indices: Array, /, *, axis: object = None) -> Any:
     _take_rule(x, indices, axis=axis)
-    return np.take(x, indices, 0 if axis is None else axis)  # type: ignore[call-overload]
+    return np.take(x, indices.astype(np.intp, copy=False), check.axis(0 if axis is None else axis, x.ndim))
 
 
 def _take_rule(x: Known, indices: Known, /, *, axis: object = None) -> Spec:

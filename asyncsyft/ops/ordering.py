@@ -6,7 +6,6 @@ standard does not.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -15,12 +14,18 @@ from ..tensor import Array
 from . import dtypes as dt
 from . import params as check
 from .shapes import Dim, broadcast, product, replace, same, show
-from .table import Known, Spec, define
+from .table import Known, Spec, define, linear
 
 
 def _sorting(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
-    size = sum(math.prod(dim or 0 for dim in array.shape) for array in arrays)
+    size = linear(arrays, params)
     return size * size.bit_length()
+
+
+def _repeated(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
+    """``diff`` subtracts neighbours n times."""
+    size, n = linear(arrays, params), params.get("n", 1)
+    return size * min(n, size) if type(n) is int else size
 
 
 def _sort_axis(x: Known, axis: object, descending: object, stable: object) -> Tuple[int, bool]:
@@ -67,7 +72,7 @@ def _nonzero_rule(x: Known, /) -> Tuple[Spec, ...]:
 def _searchsorted(x1: Array, x2: Array, sorter: Optional[Array] = None, /, *, side: object = "left") -> Any:
     _searchsorted_rule(x1, x2, sorter, side=side)
     dtype = dt.result_type(x1.dtype, x2.dtype)
-    ordered = x1 if sorter is None else np.take(x1, sorter)
+    ordered = x1 if sorter is None else x1[sorter]
     return np.searchsorted(ordered.astype(dtype, copy=False), x2.astype(dtype, copy=False), side)  # type: ignore[call-overload]
 
 
@@ -205,4 +210,4 @@ define("unique_all", _unique_all, _unique_all_rule, outputs=4, cost=_sorting)
 define("unique_counts", _unique_counts, _unique_counts_rule, outputs=2, cost=_sorting)
 define("unique_inverse", _unique_inverse, _unique_inverse_rule, outputs=2, cost=_sorting)
 define("unique_values", _unique_values, _unique_values_rule, cost=_sorting)
-define("diff", _diff, _diff_rule, expands=True)
+define("diff", _diff, _diff_rule, expands=True, cost=_repeated)

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..tensor import MAX_DIMS, Array, DType
 
-#: A data-dependent output (``repeat`` with counts, masks mixed with index arrays) is refused past this many bytes; for
-#: all other outputs the executor asks ``infer`` and applies its own limit.
+#: What only the data can size (``repeat`` with counts) and what index arrays select is refused past this many bytes;
+#: for all other outputs the executor asks ``infer`` and applies its own limit.
 MAX_OUTPUT_BYTES = 1 << 30
 #: Inference remembers this many (op, inputs, params), none longer than ``MAX_KEY_BYTES`` of params.
 MAX_CACHED, MAX_KEY_BYTES = 4096, 1024
@@ -140,7 +140,13 @@ def define(
 
 def linear(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
     """Elements of the inputs: the cost of an op that reads each once."""
-    return sum(math.prod(dim or 0 for dim in array.shape) for array in arrays)
+    total = 0
+    for array in arrays:
+        size = 1
+        for dim in array.shape:
+            size *= dim or 0
+        total += size
+    return total
 
 
 def find(name: str) -> Op:

@@ -6,6 +6,7 @@ Recording is a plain call: it names the result, notes the step and where it was 
 
 from __future__ import annotations
 
+import dis
 import itertools
 import sys
 from collections import OrderedDict, deque
@@ -23,9 +24,12 @@ from ..wire import Buffer, Failure
 #: Steps, and bytes of tensors, that may be recorded and not sent: some 100 ms of work for a worker.
 MAX_RECORDED_STEPS = 1 << 17
 MAX_RECORDED_BYTES = 64 << 20
+#: Values asked for in one program.
+ASK_TOGETHER = 64
 #: Root causes remembered, so that a ``get`` raises the same error that ``flush`` would.
 MAX_CAUSES = 4096
 
+#: The code and the instruction that recorded a step; its line is looked up only for an error.
 Origin = Tuple[CodeType, int]
 current_scope: ContextVar[Optional[Failures]] = ContextVar("asyncsyft_scope", default=None)
 
@@ -74,7 +78,9 @@ class Sent(Request):
         return step in self.slots
 
     def value(self, step: int, value: Any) -> None:
-        self.slots.pop(step).set(value)
+        slot = self.slots.pop(step, None)
+        if slot is not None:
+            slot.set(value)
 
     def failed(self, failure: Failure) -> None:
         error = self.recorder.error(self, failure)
@@ -153,7 +159,7 @@ class Recorder:
         index = len(self._steps)
         self._steps.append(step)
         frame = sys._getframe(depth)
-        self._origins.append((frame.f_code, frame.f_lineno))
+        self._origins.append((frame.f_code, frame.f_lasti))
         scope = current_scope.get()
         if scope is not None:
             self._scopes[index] = scope
@@ -167,18 +173,25 @@ class Recorder:
             self._pump()
         return index
 
-    async def ask(self, step: List[Any], depth: int = 2) -> Any:
-        """Record a step that answers with a value, and wait for it. Cancelled, the worker is asked not to begin it."""
-        slot = self.slot()
-        self.record(step, depth + 1, slot)
-        try:
-            return await slot.wait()
-        except BaseException:
-            if not slot.done:
-                self._cancel(slot)
-            raise
+    def ask(self, step: List[Any], depth: int = 2) -> Slot[Any]:
+        """Record a step that answers with a value; the slot that it comes to. Who gives up waiting calls ``cancel``.
 
-    def _cancel(self, slot: Slot[Any]) -> None:
+        The first of what is asked leaves at once; many leave in groups, so that both ends work at the same time.
+        """
+        slot = self.slot()
+        alone = not self._outstanding
+        self.record(step, depth + 1, slot)
+        if alone:
+            self._pump()
+        elif len(self._slots) >= ASK_TOGETHER:
+            self.close_program()
+            self._pump()
+        return slot
+
+    def cancel(self, slot: Slot[Any]) -> None:
+        """Nobody waits for it any more: the worker is asked not to begin the step."""
+        if slot.done:
+            return
         slot.fail(LinkClosed("nobody waits"))
         for index, mine in self._slots.items():
             if mine is slot:  # not sent yet: nothing takes its place
@@ -261,7 +274,7 @@ class Recorder:
         if self._unsent_steps >= MAX_RECORDED_STEPS // 2 or self._unsent_bytes >= MAX_RECORDED_BYTES // 2:
             slot = self.slot()
             self._room.append(slot)
-            await slot.wait()
+            await slot
 
     # Answers.
 
@@ -325,5 +338,10 @@ def written_at(origin: Optional[Origin]) -> Optional[str]:
     """An origin for people: file, line and function."""
     if origin is None or origin[0] is _NOWHERE:
         return None
-    code, line = origin
+    code, instruction = origin
+    line = code.co_firstlineno
+    for start, number in dis.findlinestarts(code):
+        if start > instruction:
+            break
+        line = number or line
     return f"{code.co_filename}:{line}, in {code.co_name}"

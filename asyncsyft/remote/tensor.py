@@ -87,11 +87,16 @@ class RemoteTensor:
 
         Raises: the error of the step that failed to make it, LinkError when the worker is lost.
         """
-        return await self.recorder.ask([program.GET, 0, [self._live_id()]], 2)
+        slot = self.recorder.ask([program.GET, 0, [self._live_id()]])
+        try:
+            return await slot  # type: ignore[no-any-return]
+        except BaseException:
+            self.recorder.cancel(slot)
+            raise
 
     async def info(self) -> Dict[str, Any]:
         """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``."""
-        info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [self._live_id()]], 2)
+        info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [self._live_id()]])
         dtype, shape, _ = tensor.check_descr(info.get("dtype"), info.get("shape"))
         self.spec = Spec(dtype, shape)
         return info

@@ -11,7 +11,7 @@ from typing import Deque, List, Optional, cast
 from asyncsyft import framing
 from asyncsyft.errors import LinkClosed, RemoteProtocolError
 from asyncsyft.framing import BINARY, CLOSE, PING, BadFrame, Decoder, Encoder
-from asyncsyft.transport import Buffer, End
+from asyncsyft.transport import Buffer, End, check_close_code
 
 #: Small messages are joined into one write up to here; beyond it throughput falls (facts: 64 KiB).
 COALESCE = 64 * 1024
@@ -92,8 +92,7 @@ class WebSocket:
         self._pump()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        if not framing.may_be_sent(code):
-            raise ValueError(f"close code {code} may not be sent")
+        check_close_code(code)
         if self._state == OPEN:
             self._state = DRAINING
             self._goodbye = (code, reason)

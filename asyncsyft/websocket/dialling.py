@@ -16,9 +16,8 @@ from asyncsyft.framing import MAX_MESSAGE
 from asyncsyft.transport import Transport
 from asyncsyft.websocket import shells
 from asyncsyft.websocket.handshake import (
-    END_OF_HEAD,
-    MAX_HEAD,
     Address,
+    BadHead,
     Dialling,
     length_of,
     parse_url,
@@ -106,9 +105,9 @@ async def _open(
 async def _shake_hands(stream: shells.Stream, opening: Dialling) -> None:
     await stream.send(opening.request)
     try:
-        head = await shells.read_head(stream, MAX_HEAD, END_OF_HEAD)
-    except ValueError as error:
-        raise RemoteProtocolError(f"{stream.remote} answered the handshake with {error}") from None
+        head = await shells.read_head(stream)
+    except BadHead as error:
+        raise RemoteProtocolError(f"{stream.remote} is no relay: {error}") from None
     status, phrase = status_of(head)
     if status != 101:
         raise opening.refusal(status, phrase, await _read_body(stream, length_of(head)))

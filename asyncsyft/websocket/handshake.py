@@ -103,6 +103,24 @@ def length_of(head: bytes) -> int:
     return MAX_BODY
 
 
+class BadHead(ValueError):
+    """What arrives is not the head of an HTTP message; ``answer`` tells its sender."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.answer = _plain(status, sentence)
+
+
+def end_of_head(head: bytearray) -> int:
+    """Where a head ends, after its blank line; 0 if that has not arrived. Raises: BadHead."""
+    if head and not 0x41 <= head[0] <= 0x5A:  # so that one who speaks TLS need not wait for the deadline
+        raise BadHead(400, "this is not HTTP")
+    at = head.find(END_OF_HEAD) + len(END_OF_HEAD)
+    if at > MAX_HEAD or (at < len(END_OF_HEAD) and len(head) > MAX_HEAD):
+        raise BadHead(431, f"a head of more than {MAX_HEAD} bytes")
+    return at if at >= len(END_OF_HEAD) else 0
+
+
 class Answer(NamedTuple):
     """What a server writes back; ``headers`` are the request's if the websocket is now open, else None."""
 
@@ -205,8 +223,3 @@ def _plain(
         f"Content-Type: {content_type or 'text/plain; charset=utf-8'}\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
     )
     return Answer(head.encode("latin-1") + (b"" if bodyless else body), None, f"{status} {sentence}".rstrip())
-
-
-def too_long() -> Answer:
-    """What to say to a request whose head does not end."""
-    return _plain(431, f"a request head of more than {MAX_HEAD} bytes")

@@ -21,11 +21,9 @@ from asyncsyft.framing import MAX_MESSAGE
 from asyncsyft.transport import Transport
 from asyncsyft.websocket import shells
 from asyncsyft.websocket.handshake import (
-    END_OF_HEAD,
-    MAX_HEAD,
+    BadHead,
     ProcessRequest,
     answer,
-    too_long,
 )
 
 #: Seconds for TLS and the opening handshake together.
@@ -172,9 +170,9 @@ class Listener:
     async def _answer(self, stream: shells.Stream) -> Optional[Mapping[str, str]]:
         """The headers of a request that opened a websocket; any other is answered and closed."""
         try:
-            reply = answer(await shells.read_head(stream, MAX_HEAD, END_OF_HEAD), self._process_request)
-        except ValueError:
-            reply = too_long()
+            reply = answer(await shells.read_head(stream), self._process_request)
+        except BadHead as error:
+            reply = error.answer
         await stream.send(reply.data)
         if reply.headers is None:
             logger.debug("%s was answered with HTTP %s", stream.remote, reply.said)

@@ -15,6 +15,7 @@ import sys
 from typing import Any, Optional, Protocol, Tuple, cast
 
 from asyncsyft.transport import Transport
+from asyncsyft.websocket.handshake import end_of_head
 
 
 class Stream(Transport, Protocol):
@@ -85,21 +86,18 @@ def prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-async def read_head(stream: Stream, limit: int, mark: bytes) -> bytes:
+async def read_head(stream: Stream) -> bytes:
     """The head of an HTTP message up to its blank line; what follows is given back to the stream.
 
-    Raises: EOFError if the stream ends before, ValueError if the head is longer than ``limit`` bytes.
+    Raises: EOFError if the stream ends before, BadHead.
     """
     head = bytearray()
     while True:
         data = await stream.receive()
         if not data:
             raise EOFError("the connection ended within the opening handshake")
-        searched = max(0, len(head) - len(mark) + 1)
         head += data
-        at = head.find(mark, searched)
-        if at > limit or (at < 0 and len(head) > limit):
-            raise ValueError(f"a head of more than {limit} bytes")
-        if at >= 0:
-            stream.unread(bytes(head[at + len(mark) :]))
-            return bytes(head[: at + len(mark)])
+        end = end_of_head(head)
+        if end:
+            stream.unread(bytes(head[end:]))
+            return bytes(head[:end])
