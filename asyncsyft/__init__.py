@@ -2,7 +2,9 @@
 
 from .driver import Driver, connect
 from .errors import AsyncSyftError
+from .relay import Relay
 from .remote import RemoteTensor
+from .testing import local
 from .worker import Worker
 
-__all__ = ["AsyncSyftError", "Driver", "RemoteTensor", "Worker", "connect"]
+__all__ = ["AsyncSyftError", "Driver", "Relay", "RemoteTensor", "Worker", "connect", "local"]

@@ -44,9 +44,9 @@ class RemoteWorker:
         self.driver, self.road, self.info = driver, road, info
         self.name = info.name
         conversation = driver.peer.converse(road, info)
-        self.recorder = Recorder(
-            conversation, info.name, driver.new_id, driver.peer.slot, driver.failures, road.link.transport.pump
-        )
+        peer, relay = driver.peer, road.epoch if info.number else b""
+        pump = road.link.transport.pump
+        self.recorder = Recorder(conversation, info.name, driver.new_id, peer.slot, driver.failures, pump, relay)
 
     def __repr__(self) -> str:
         return f"<RemoteWorker {self.name}>"
@@ -81,6 +81,11 @@ class RemoteWorker:
             remote = RemoteTensor(self.recorder, entry["id"], Spec(dtype, shape))
             tensors.append(remote)
         return tensors
+
+    async def stats(self) -> Dict[str, int]:
+        """What the worker counts: steps run, jobs in flight, objects and bytes held, and its limit in bytes."""
+        counts: Dict[str, int] = await self.recorder.ask([program.STATS, 0, []])
+        return counts
 
     async def ping(self) -> float:
         """Seconds of one round trip to the worker, through relay and all."""

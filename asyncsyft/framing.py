@@ -141,6 +141,7 @@ class Decoder:
         "_calm",
         "_fragments",
         "_full",
+        "_left",
         "_masked",
         "_need",
         "_start",
@@ -158,7 +159,8 @@ class Decoder:
         self._need = 2  # bytes from _start on without which nothing more can be said
         self._full = False  # the last read filled the buffer: there is more where that came from
         self._calm = 0  # reads since the large buffer was last needed
-        self._fragments: Optional[bytearray] = None
+        self._fragments: Optional[bytearray] = None  # of a message whose last is still to come
+        self._left = max_message  # how long the next fragment, or message, may be
 
     def _allocate(self, size: int) -> None:
         array = np.empty(size, np.uint8)  # np.empty: pages that no byte has reached cost nothing
@@ -196,6 +198,7 @@ class Decoder:
         self._start = self._stop = 0
         self._need = 2
         self._fragments = None
+        self._left = self.max_message
 
     def received(self, count: int) -> Iterator[Tuple[int, memoryview]]:
         """Say that ``count`` bytes were put into ``room()``; yields what is whole by now. Raises: BadFrame."""
@@ -206,15 +209,16 @@ class Decoder:
             start = self._start
             first, second = view[start], view[start + 1]
             size, head = second & 0x7F, 2
+            if first != _FIN | BINARY or second & _MASK != self._masked or self._fragments is not None:
+                self._check(first, second)
             if size >= 126:
                 head = 4 if size == 126 else 10
                 if self._stop - start < head:
-                    self._check(first, second, size)
                     self._need = head
                     return
                 size = self._long(start, size)
-            if first != _FIN | BINARY or second & _MASK != self._masked or size > self.max_message:
-                self._check(first, second, size)
+            if size > self._left and first & 0x0F < CLOSE:
+                raise BadFrame(1009, f"a message of more than {self.max_message} bytes")
             if self._masked:
                 head += 4
             if self._stop - start < head + size:
@@ -227,7 +231,7 @@ class Decoder:
             if self._masked:
                 self._unmask(at, size)
             payload = view[at : at + size]
-            if first == _FIN | BINARY and self._fragments is None:
+            if first == _FIN | BINARY:
                 yield BINARY, payload
             else:
                 yield from self._other(first, payload)
@@ -246,49 +250,42 @@ class Decoder:
             raise BadFrame(1002, "a length whose highest bit is set")
         return size
 
-    def _check(self, first: int, second: int, size: int) -> None:
-        """What can be refused as soon as a header is here; raises BadFrame."""
+    def _check(self, first: int, second: int) -> None:
+        """What can be refused as soon as two bytes are here; raises BadFrame."""
         opcode = first & 0x0F
         if first & 0x70:
             raise BadFrame(1002, "reserved bits are set, and no extension was agreed upon")
-        if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
-            raise BadFrame(1002, f"reserved opcode {opcode:#x}")
         if second & _MASK != self._masked:
             raise BadFrame(1002, "a client's frame is not masked" if self._masked else "a server's frame is masked")
-        if opcode >= CLOSE:
+        if opcode in (CLOSE, PING, PONG):
             if not first & _FIN:
                 raise BadFrame(1002, "a control frame is fragmented")
-            if size > 125:
+            if second & 0x7F > 125:
                 raise BadFrame(1002, "a control frame of more than 125 bytes")
-        else:
-            self._check_data(opcode, size)
-
-    def _check_data(self, opcode: int, size: int) -> None:
-        if opcode == TEXT:
+        elif opcode == TEXT:
             raise BadFrame(1003, "a text message; only binary messages are carried")
-        if opcode == CONTINUATION and self._fragments is None:
+        elif opcode not in (BINARY, CONTINUATION):
+            raise BadFrame(1002, f"reserved opcode {opcode:#x}")
+        elif opcode == CONTINUATION and self._fragments is None:
             raise BadFrame(1002, "a continuation without a start")
-        if opcode == BINARY and self._fragments is not None:
+        elif opcode == BINARY and self._fragments is not None:
             raise BadFrame(1002, "a message starts within another")
-        held = 0 if self._fragments is None else len(self._fragments)
-        if held + size > self.max_message:
-            raise BadFrame(1009, f"a message of more than {self.max_message} bytes")
 
     def _other(self, first: int, payload: memoryview) -> Iterator[Tuple[int, memoryview]]:
-        """Control frames, fragments, and whatever the quick path did not want to look at."""
+        """Control frames and fragments."""
         opcode = first & 0x0F
         if opcode >= CLOSE:
             if opcode == CLOSE:
                 close_reason(payload)
             yield opcode, payload
             return
-        if first == _FIN | BINARY:  # only within another message
-            self._check_data(BINARY, len(payload))
         if self._fragments is None:
             self._fragments = bytearray()
         self._fragments += payload
+        self._left = self.max_message - len(self._fragments)
         if first & _FIN:
             whole, self._fragments = self._fragments, None
+            self._left = self.max_message
             yield BINARY, memoryview(whole)
 
     def _unmask(self, at: int, size: int) -> None:

@@ -34,7 +34,7 @@ class Lifetime:
         try:
             await self._open()
         except BaseException as error:
-            await self._leave(error)
+            await self._end_tasks(error)
             raise
         return self
 
@@ -45,10 +45,10 @@ class Lifetime:
             with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
                 await self._close()
         finally:
-            swallowed = await self._leave(error)
+            swallowed = await self._end_tasks(error)
         return swallowed
 
-    async def _leave(self, error: Optional[BaseException]) -> Optional[bool]:
+    async def _end_tasks(self, error: Optional[BaseException]) -> Optional[bool]:
         self._tasks.cancel_scope.cancel()
         # A cancellation may be the group's own, when a task failed: only the group can tell.
         if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):

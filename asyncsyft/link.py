@@ -63,12 +63,12 @@ class Link:
             self._ready.discard(source)
             self._ring.remove(source)
 
-    def send(self, parcel: Parcel, to: int = 0, number: int = 0) -> None:
+    def send(self, parcel: Parcel, to: int = 0, number: int = 0, sender: int = 0) -> None:
         """Send a frame of the link's own, before anything else that waits."""
         if len(self._outbox) > MAX_OUTBOX:
             self.abort(LinkClosed(f"{self.transport.remote} does not read what it is sent"))
             return
-        parcel.write(self._outbox, to, number)
+        parcel.write(self._outbox, to, number, sender)
         self.transport.wake()
 
     async def run(self) -> None:

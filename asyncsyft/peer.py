@@ -6,9 +6,10 @@ talks to. It offers what its server serves; it does not know what programs mean.
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -364,6 +365,23 @@ class Peer:
                 road.link.send(Parcel(wire.GOODBYE, 0, ("", reason)), number)
                 self._end(road, number, LinkError("closed here"), goodbye=True)
             road.link.close(1000, reason)
+
+
+def admit(hello: Hello, transport: Transport, token: Optional[str], insecure: bool) -> None:
+    """Until identities exist: a shared token opens, and without one only this machine comes in. Raises: Refused."""
+    if token is not None:
+        if not hmac.compare_digest((hello.token or "").encode(), token.encode()):
+            raise Refused(f"{hello.name}: the token is missing or wrong")
+    elif not (insecure or transport.is_local):
+        raise Refused(f"{hello.name} comes from {transport.remote} without a token; start with --insecure to allow it")
+
+
+def split_address(address: str) -> Tuple[str, int]:
+    """A "host:port" as the two. Raises: ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError(f"{address!r} is not host:port")
+    return host.strip("[]"), int(port)
 
 
 _LINK_HANDLERS: Dict[int, Callable[[Peer, Road, Frame, Any], None]] = {

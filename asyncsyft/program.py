@@ -20,9 +20,9 @@ BATCH_STEPS = 1024
 MAX_STEPS = 1 << 14
 
 #: Steps that are no ops on arrays: the executor has a function for each.
-PUT, GET, DELETE, INFO, TAG, SEARCH = "put", "get", "delete", "info", "tag", "search"
-# A move: the source offers a tensor under a ticket, the destination fetches it, by a take of its own at the source.
-MOVE, FETCH, TAKE = "move", "fetch", "take"
+PUT, GET, DELETE, INFO, TAG, SEARCH, STATS = "put", "get", "delete", "info", "tag", "search", "stats"
+# A move: the source offers a tensor under a ticket, the destination fetches it, by a claim of its own at the source.
+MOVE, FETCH, CLAIM = "move", "fetch", "claim"
 
 Input = Union[int, List[Any]]
 

@@ -224,9 +224,9 @@ class Parcel:
         if self.size > MAX_FRAME:
             raise LocalProtocolError(f"a frame of {self.size} bytes is past the limit of {MAX_FRAME}")
 
-    def write(self, out: List[Buffer], to: int, number: int) -> int:
-        """Append the frame's pieces to a message, for peer ``to``, with its id; its bytes."""
-        out.append(HEADER.pack(self.kind, self.flags, self.lane, to, 0, self.meta_len, number, self.body_len))
+    def write(self, out: List[Buffer], to: int, number: int, sender: int = 0) -> int:
+        """Append the frame's pieces to a message, for peer ``to``, with its id; its bytes. Only a relay names a sender."""
+        out.append(HEADER.pack(self.kind, self.flags, self.lane, to, sender, self.meta_len, number, self.body_len))
         out.extend(self.pieces)
         return self.size
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import ssl as tls
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Iterable, Mapping, Optional
 
 import anyio
 
 from . import tensor
-from .errors import LinkClosed, LinkError, Refused
+from .errors import LinkError
 from .executor import RELEASE_AFTER, Executor
 from .lifetime import Lifetime
 from .ops import OPS
-from .peer import WORKER, Peer, Road
+from .peer import WORKER, Peer, Road, admit, split_address
 from .protocol import Conversation
 from .store import DEFAULT_LIMIT, Store
 from .transport import Transport
@@ -125,20 +124,3 @@ class Worker(Lifetime):
         if not self.peer.knows(owner):
             self.store.release(owner)
             logger.info("%s: the objects of a driver that vanished are released", self.name)
-
-
-def admit(hello: Hello, transport: Transport, token: Optional[str], insecure: bool) -> None:
-    """Until identities exist: a shared token opens, and without one only this machine comes in. Raises: Refused."""
-    if token is not None:
-        if not hmac.compare_digest((hello.token or "").encode(), token.encode()):
-            raise Refused(f"{hello.name}: the token is missing or wrong")
-    elif not (insecure or transport.is_local):
-        raise Refused(f"{hello.name} comes from {transport.remote} without a token; start with --insecure to allow it")
-
-
-def split_address(address: str) -> Tuple[str, int]:
-    """A "host:port" as the two. Raises: ValueError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        raise ValueError(f"{address!r} is not host:port")
-    return host.strip("[]"), int(port)

@@ -22,7 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short rounds; less than two minutes in all")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - prints them, the table on stderr")
     parser.add_argument("--rounds", type=int, help="how many (default 9, quick 5)")
-    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 2, quick 0.7)")
+    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 2, quick 1)")
     parser.add_argument(
         "--stack", action="append", choices=sorted(STACKS), help="only this one (repeatable); no ratios"
     )
@@ -35,7 +35,7 @@ def main() -> int:
     stacks = asked.stack or benchmark.STACKS
     ratios = {} if asked.stack else benchmark.RATIOS
     rounds = asked.rounds or (5 if asked.quick else 9)
-    seconds = asked.seconds or (0.7 if asked.quick else 2.0)
+    seconds = asked.seconds or (1.0 if asked.quick else 2.0)
 
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

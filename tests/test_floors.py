@@ -15,7 +15,7 @@ FLOORS = [
     {"errors"},
     {"tensor", "compression"},
     {"wire", "program", "mpc.ring", "mpc.prg"},
-    {"protocol", "transport", "framing", "identity", "seal", "waiting"},
+    {"protocol", "transport", "framing", "identity", "seal", "waiting", "lifetime"},
     {"link", "websocket"},
     {"peer", "ops", "store"},
     {"executor", "relay", "remote", "mpc.dealer", "mpc.party"},

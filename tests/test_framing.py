@@ -132,7 +132,7 @@ FRAMES = st.builds(
 
 
 @given(st.lists(FRAMES | st.binary(max_size=40), max_size=10).map(b"".join), st.lists(st.integers(0, 1500), max_size=8))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=6000)
 def test_any_bytes_give_messages_or_a_remote_protocol_error(soup: bytes, cuts: List[int]) -> None:
     def outcome(cuts: List[int]) -> Any:
         try:
@@ -175,6 +175,7 @@ def test_any_bytes_give_messages_or_a_remote_protocol_error(soup: bytes, cuts: L
         (raw(0x88, struct.pack(">H", 5000)), 1002),
         (raw(0x88, struct.pack(">H", 1000) + b"\xff"), 1007),
     ],
+    ids=lambda value: value[:8].hex() if isinstance(value, bytes) else str(value),
 )
 def test_what_is_refused_and_with_which_code(data: bytes, code: int) -> None:
     error = refusal(data)

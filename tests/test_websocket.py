@@ -209,7 +209,7 @@ async def test_a_client_that_does_not_offer_the_subprotocol(more: str) -> None:
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: x\r\nBad\x01: y\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nX: " + "x" * handshake.MAX_HEAD + "\r\n\r\n", 431),
-        ("x" * (handshake.MAX_HEAD + 10), 431),
+        ("X" * (handshake.MAX_HEAD + 10), 431),
     ],
 )
 async def test_requests_that_open_nothing(request_text: str, status: int) -> None:
@@ -409,7 +409,7 @@ def upgrade(head: bytes, more: str) -> bytes:
             "HTTP 503 Busy: try later$",
         ),
         (lambda head: b"HTTP/1.1 500 E\r\n\r\n" + b"x" * 100_000, LinkClosed, "HTTP 500 E: x+$"),
-        (lambda head: b"x" * (handshake.MAX_HEAD + 1), RemoteProtocolError, "more than"),
+        (lambda head: b"H" * (handshake.MAX_HEAD + 1), RemoteProtocolError, "more than"),
         (lambda head: b"HTTP/1.1 1", LinkClosed, "ended within the opening handshake"),
         (lambda head: b"", LinkClosed, "ended within the opening handshake"),
     ],
@@ -565,6 +565,7 @@ def masked(first: int, payload: bytes = b"") -> bytes:
         (b"\x82\xff" + struct.pack(">Q", 1 << 40), 1009),
         (b"GET / HTTP/1.1\r\n\r\n", 1002),
     ],
+    ids=lambda value: value[:8].hex() if isinstance(value, bytes) else str(value),
 )
 async def test_what_is_refused(data: bytes, code: int) -> None:
     async with serving() as server, raw(server) as client:

@@ -18,7 +18,7 @@ class Job:
 
     __slots__ = (
         "conversation", "served", "steps", "body", "size", "generation", "space", "index", "work", "values", "failures",
-        "cancelled", "announced", "outstanding", "missing", "captured", "made", "finished",
+        "cancelled", "announced", "outstanding", "missing", "captured", "lent", "made", "finished",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +36,7 @@ class Job:
         self.outstanding = 0  # steps that are answered later: chunks, moves
         self.missing = 0  # pending objects that it is parked for
         self.captured: Dict[int, Outcome] = {}  # inputs kept for it while it was parked
+        self.lent: List[int] = []  # of these, what was deleted since and is lent to it while it runs
         self.made: List[int] = []  # outputs that are pending because it was parked
         self.finished = False
 

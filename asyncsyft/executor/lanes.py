@@ -141,7 +141,7 @@ class Executor:
     def _park(self, lane: LaneQueue, job: Job) -> bool:
         """Park a job that names pending objects: what it makes is pending too, and what it reads is kept for it."""
         space = job.space
-        named = {n for step in job.steps if raw_op(step) != program.DELETE for n in raw_inputs(step)}
+        named = {n for step in job.steps[job.index :] if raw_op(step) != program.DELETE for n in raw_inputs(step)}
         awaited = named & set(space.pending)
         if not awaited:
             return False
@@ -161,11 +161,12 @@ class Executor:
 
         for number in named:
             capture(number)
+        self._take_back(job)
         for number in awaited:
             space.pending[number].waiters.append(arrived)
         job.missing = len(awaited)
         lane.parked.add(job)
-        for step in job.steps:
+        for step in job.steps[job.index :]:
             job.made += [out for out in raw_outs(step) if not space.knows(out) and space.expect(out)]
         return True
 
@@ -173,11 +174,11 @@ class Executor:
         if (job.conversation, job.served.id) not in self.jobs:
             return  # its conversation ended while it was parked
         job.conversation.consumed(job.lane, job.size, job.generation)
-        # What was deleted after the job was parked is lent to it once more.
-        lent = [number for number in job.captured if job.space.outcome(number) is None]
-        for number in lent:
+        job.size = 0
+        job.lent = [number for number in job.captured if job.space.outcome(number) is None]
+        for number in job.lent:
             job.space.keep(number, job.captured[number])
-        job.captured = {number: job.captured[number] for number in lent}
+        job.captured.clear()
         lane.running += 1
         self._run(lane, job)
 
@@ -191,6 +192,10 @@ class Executor:
             if raw_op(job.steps[job.index]) not in LOOP_STEPS:
                 break
             loop_step(self, job)
+            if job.space.pending and self._park(lane, job):
+                lane.running -= 1
+                self._hand_over(job)
+                return
         self._hand_over(job)
         assert self.tasks is not None
         self.tasks.start_soon(self._run_in_thread, lane, job)
@@ -208,14 +213,19 @@ class Executor:
     def _finish(self, lane: LaneQueue, job: Job) -> None:
         lane.running -= 1
         self.steps_run += len(job.steps)
-        for number in job.captured:
-            job.space.delete(number)
+        self._take_back(job)
         for number in job.made:
             job.space.settle(number)
         job.finished = True
         self._hand_over(job)
         if not job.outstanding:
             self._done(job)
+
+    @staticmethod
+    def _take_back(job: Job) -> None:
+        for number in job.lent:
+            job.space.delete(number)
+        job.lent = []
 
     def answered_later(self, job: Job) -> None:
         """A step that was left open has its answer now."""

@@ -1,6 +1,6 @@
 """A tensor from worker to worker, not by way of the driver.
 
-The driver gives both a ticket: the source offers the tensor under it, the destination fetches it with a ``take`` of its
+The driver gives both a ticket: the source offers the tensor under it, the destination fetches it with a ``claim`` of its
 own. Which of the two comes first does not matter. A ticket is good for one peer, once.
 """
 
@@ -28,7 +28,7 @@ class Moves:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._takers: Dict[Ticket, Tuple[Job, int]] = {}
+        self._claimers: Dict[Ticket, Tuple[Job, int]] = {}
         self._fetches: Dict[Tuple[Job, int], Tuple[Conversation, Fetch]] = {}
 
     # At the source.
@@ -36,14 +36,14 @@ class Moves:
     def offer(self, job: Job, outcome: Outcome, params: Mapping[str, Any]) -> None:
         """Let the peer of that incarnation take this, once."""
         ticket = (_bytes(params.get("to"), INCARNATION_SIZE), _bytes(params.get("ticket"), TICKET_SIZE))
-        taker = self._takers.pop(ticket, None)
-        if taker is None:
+        claimer = self._claimers.pop(ticket, None)
+        if claimer is None:
             job.space.offers[ticket] = outcome
         else:
-            _give(*taker, outcome)
-            self._executor.answered_later(taker[0])
+            _give(*claimer, outcome)
+            self._executor.answered_later(claimer[0])
 
-    def take(self, job: Job, params: Mapping[str, Any]) -> None:
+    def claim(self, job: Job, params: Mapping[str, Any]) -> None:
         """Answer with what is on offer for this peer under the ticket, now or when it is."""
         ticket = (job.conversation.theirs, _bytes(params.get("ticket"), TICKET_SIZE))
         for space in self._executor.store.spaces.values():
@@ -51,9 +51,9 @@ class Moves:
             if outcome is not None:
                 _give(job, job.index, outcome)
                 return
-        if ticket in self._takers:
+        if ticket in self._claimers:
             raise Refused("that ticket is being waited for")
-        self._takers[ticket] = (job, job.index)
+        self._claimers[ticket] = (job, job.index)
         job.outstanding += 1
 
     # At the destination.
@@ -72,7 +72,7 @@ class Moves:
         self._fetches[job, job.index] = fetch_entry = (self._executor.converse(job.conversation, number, source), fetch)
         job.outstanding += 1
         try:
-            fetch_entry[0].ask(fetch, [[program.TAKE, 0, [], {"ticket": ticket}]], ())
+            fetch_entry[0].ask(fetch, [[program.CLAIM, 0, [], {"ticket": ticket}]], ())
         except AsyncSyftError as error:
             fetch.lost(error)
 
@@ -87,21 +87,21 @@ class Moves:
     # At either.
 
     def cancel(self, job: Job, step: int) -> None:
-        """A step that may be a fetch or a take under way was cancelled."""
+        """A step that may be a fetch or a claim under way was cancelled."""
         entry = self._fetches.get((job, step))
         if entry is not None:
             conversation, fetch = entry
             conversation.cancel(fetch, 0)
             fetch.lost(Cancelled("cancelled while it was on its way"))
-        for ticket in [t for t, taker in self._takers.items() if taker == (job, step)]:
-            del self._takers[ticket]
-            job.fail(step, Cancelled("cancelled"), program.TAKE, ())
+        for ticket in [t for t, claimer in self._claimers.items() if claimer == (job, step)]:
+            del self._claimers[ticket]
+            job.fail(step, Cancelled("cancelled"), program.CLAIM, ())
             self._executor.answered_later(job)
 
     def ended(self, conversation: Conversation) -> None:
-        """A conversation is over: nobody waits for its takes and fetches any more."""
-        for ticket in [t for t, (job, _) in self._takers.items() if job.conversation is conversation]:
-            del self._takers[ticket]
+        """A conversation is over: nobody waits for its claims and fetches any more."""
+        for ticket in [t for t, (job, _) in self._claimers.items() if job.conversation is conversation]:
+            del self._claimers[ticket]
         for key in [key for key in self._fetches if key[0].conversation is conversation]:
             source, fetch = self._fetches.pop(key)
             source.cancel(fetch, 0)

@@ -202,4 +202,6 @@ _SPECIAL: Dict[str, Callable[[Job, Store, Step], None]] = {
     program.DELETE: _delete,
 }
 #: Steps whose outs are no results: they owe an answer of their own, or nothing.
-_NO_RESULT = frozenset((program.GET, program.DELETE, program.INFO, program.TAG, program.SEARCH, program.MOVE, program.TAKE))
+_NO_RESULT = frozenset((program.GET, program.DELETE, program.INFO, program.TAG, program.SEARCH, program.STATS, program.MOVE,
+     program.CLAIM)
+)

@@ -89,6 +89,12 @@ def _search(executor: Executor, job: Job, step: Step) -> None:
     job.values.append((job.index, found))
 
 
+def _stats(executor: Executor, job: Job, step: Step) -> None:
+    store = executor.store
+    counts = {"steps": executor.steps_run, "jobs": len(executor.jobs), "objects": store.objects, "bytes": store.nbytes}
+    job.values.append((job.index, {**counts, "limit": store.limit}))
+
+
 def _move(executor: Executor, job: Job, step: Step) -> None:
     executor.moves.offer(job, _found(job, step), step.params)
 
@@ -100,16 +106,17 @@ def _fetch(executor: Executor, job: Job, step: Step) -> None:
     executor.moves.fetch(job, out, step.params)
 
 
-def _take(executor: Executor, job: Job, step: Step) -> None:
-    executor.moves.take(job, step.params)
+def _claim(executor: Executor, job: Job, step: Step) -> None:
+    executor.moves.claim(job, step.params)
 
 
 LOOP_STEPS_TABLE: Dict[str, Callable[[Executor, Job, Step], None]] = {
     program.INFO: _info,
     program.TAG: _tag,
     program.SEARCH: _search,
+    program.STATS: _stats,
     program.MOVE: _move,
     program.FETCH: _fetch,
-    program.TAKE: _take,
+    program.CLAIM: _claim,
 }
 LOOP_STEPS: FrozenSet[str] = frozenset(LOOP_STEPS_TABLE)

@@ -116,10 +116,12 @@ class Recorder:
         slot: Type[Slot[Any]],
         failures: Failures,
         pump: Callable[[], None],
+        relay: bytes = b"",
         lane: int = 0,
     ) -> None:
         self.conversation, self.worker, self.new_id = conversation, worker, ids
         self.slot, self.failures, self._pump = slot, failures, pump
+        self.relay = relay  # one life of the relay that leads to the worker; b"" on a direct link
         self.lost: Optional[AsyncSyftError] = None
         #: Ids of handles that Python forgot; finalizers append to it from any thread, also within our own code.
         self.forgotten: Deque[int] = deque()

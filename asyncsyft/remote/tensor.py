@@ -5,7 +5,8 @@ Shapes and dtypes are inferred here, without the data. It does not know when ste
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+import os
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -20,6 +21,13 @@ _SCALARS = (bool, int, float, complex)
 # Inference of the operators, by the specs themselves: one dictionary look-up a step.
 _RESULTS: Dict[Tuple[str, Spec, Spec], Spec] = {}
 _MAX_RESULTS = 4096
+
+
+class Place(Protocol):
+    """Where a tensor can be moved to: a worker, as the driver sees it."""
+
+    name: str
+    recorder: Recorder
 
 
 class RemoteTensor:
@@ -107,6 +115,22 @@ class RemoteTensor:
         """Delete it at its worker; using it afterwards is an error."""
         number, self.id = self._live_id(), 0
         self.recorder.record([program.DELETE, 0, [number]])
+
+    def move(self, worker: Place) -> RemoteTensor:
+        """The tensor at another worker, sent there directly; does not wait. This one stays until it is deleted.
+
+        Raises: ValueError if no road leads from one worker to the other.
+        """
+        number, there, ticket = self._live_id(), worker.recorder, os.urandom(16)
+        if there is self.recorder:
+            raise ValueError(f"the tensor is at {worker.name} already")
+        here, far = self.recorder.conversation, there.conversation
+        if not (self.recorder.relay and self.recorder.relay == there.relay):
+            raise ValueError(f"no relay connects {self.worker} and {worker.name}: get the tensor and send it")
+        out = there.new_id()
+        there.record([program.FETCH, out, [], {"from": here.theirs, "peer": here.to, "ticket": ticket}])
+        self.recorder.record([program.MOVE, 0, [number], {"to": far.theirs, "ticket": ticket}])
+        return RemoteTensor(there, out, self.spec)
 
     def tag(self, *tags: str, name: str = "") -> RemoteTensor:
         """Let ``search`` find it by a name and by tags; itself."""

@@ -35,7 +35,7 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.product(CODES, CODES))
+@pytest.mark.parametrize(("a", "b"), list(PAIRS))
 def test_every_pair(a, b):
     one, two, wanted = np.dtype(a), np.dtype(b), PAIRS[a, b]
     shapes = [((), ()), ((), (2,)), ((2,), ()), ((2,), (2,)), ((0,), ())]
@@ -59,11 +59,13 @@ def test_every_pair(a, b):
         assert run("where", [np.array(True), x, y], {})[0].dtype == np.dtype(wanted)
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.product(CODES, CODES))
-@pytest.mark.parametrize(
-    "name", ["divide", "atan2", "matmul", "concat", "bitwise_and", "bitwise_left_shift", "less", "clip"]
-)
-def test_ops_infer_what_they_do_for_every_pair(name, a, b):
+@pytest.mark.parametrize(("a", "b"), list(PAIRS))
+def test_ops_infer_what_they_do_for_every_pair(a, b):
+    for name in ("divide", "atan2", "matmul", "concat", "bitwise_and", "bitwise_left_shift", "less", "clip"):
+        agrees(name, a, b)
+
+
+def agrees(name, a, b):
     x, y = np.ones(2, a), np.ones(2, b)
     try:
         (expected,) = infer(name, (spec_of(x), spec_of(y)), {})
@@ -110,7 +112,7 @@ SCALARS = {
 }
 
 
-@pytest.mark.parametrize(("value", "code"), itertools.product(SCALARS, CODES))
+@pytest.mark.parametrize(("value", "code"), list(itertools.product(SCALARS, CODES)))
 def test_a_scalar_takes_the_arrays_dtype(value, code):
     assert scalar_dtype(value, np.dtype(code)) == np.dtype(SCALARS[value][code])
     assert scalar_dtypes("add", [np.dtype(code), value], {}) == (np.dtype(code), np.dtype(SCALARS[value][code]))
@@ -142,7 +144,7 @@ def test_scalars_of_particular_calls():
         scalar_dtype("7", f4)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.product(CODES, CODES))
+@pytest.mark.parametrize(("a", "b"), list(PAIRS))
 def test_casts_and_totals_of_every_pair(a, b):
     x, params = np.ones((2, 2), a), {"dtype": np.dtype(b).str}
     for name, more in [
@@ -159,7 +161,7 @@ def test_casts_and_totals_of_every_pair(a, b):
                 run(name, [x], {**params, **more})
             continue
         (result,) = run(name, [x], {**params, **more})
-        assert (result.dtype, result.shape) == (expected.dtype, expected.shape) and result.dtype == np.dtype(b)
+        assert (result.dtype, result.shape) == (np.dtype(b), expected.shape)
 
 
 def test_every_element_wise_op_adds_no_more_than_a_lookup():

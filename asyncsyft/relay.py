@@ -1,0 +1,317 @@
+"""The crossing: reads the address of each frame, passes it on, and tells who is there.
+
+It reads headers and nothing else of what peers say to each other. It never pauses a sender: each destination has one
+outbox per sender, served in turn; credit bounds what they hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl as tls
+import struct
+from collections import deque
+from typing import Any, Deque, Dict, List, Mapping, Optional, Set
+
+import anyio
+
+from . import wire
+from .errors import AsyncSyftError, LinkClosed, Refused, RemoteProtocolError, UnknownPeer
+from .lifetime import Lifetime
+from .link import HEARTBEAT, SILENCE, Link, keep_alive
+from .peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, WORKER, admit, split_address
+from .protocol import WINDOW
+from .transport import Buffer, Transport
+from .waiting import Slot, slot_class
+from .websocket import ProcessRequest, listen
+from .wire import HEADER, HEADER_SIZE, Frame, Hello, Parcel, PeerInfo
+
+logger = logging.getLogger(__name__)
+
+#: Beside the credit of its lanes, a pair may have this much on its way: frames that no credit pays for.
+EXEMPT_ROOM = 1 << 18
+#: Bytes that wait for one destination, from all senders; past it, it does not read and is cut.
+MAX_WAITING = 64 << 20
+#: Peers listed in one frame, so that it stays small.
+PEERS_TOGETHER = 500
+#: Peers at once, unless told otherwise.
+MAX_PEERS = 10_000
+
+_FROM = struct.Struct("<I")
+_FROM_AT = 8
+#: Kinds that only a link's own ends may say to each other.
+_NOT_ROUTED = frozenset((wire.HELLO, wire.WELCOME, wire.PEERS))
+
+
+class Outbox:
+    """Frames from one sender that wait for one destination; a source of the destination's link."""
+
+    __slots__ = ("frames", "waiting", "lanes", "member")
+
+    def __init__(self, member: Member) -> None:
+        self.frames: Deque[bytes] = deque()
+        self.waiting = 0
+        self.lanes: Set[int] = set()
+        self.member = member
+
+    def take(self, out: List[Buffer], budget: int) -> int:
+        """As a link's source."""
+        used, frames = 0, self.frames
+        while frames and used < budget:
+            frame = frames.popleft()
+            out.append(frame)
+            used += len(frame)
+        self.waiting -= used
+        self.member.waiting -= used
+        return used
+
+
+class Member:
+    """A peer that is linked to the relay."""
+
+    def __init__(self, transport: Transport, relay: Relay) -> None:
+        self.relay = relay
+        self.link = Link(transport, self._on_message)
+        self.info: Optional[PeerInfo] = None
+        self.outboxes: Dict[int, Outbox] = {}  # by sender: what waits for this member
+        self.talked: Set[int] = set()  # who is told when it leaves
+        self.waiting = 0
+        self.frames = 0  # passed on for it
+        self.goodbye: Optional[str] = None
+        self.greeted: Slot[None] = relay.slot()
+
+    def _on_message(self, message: memoryview) -> None:
+        """Pass frames on, those in a row for the same destination as one piece."""
+        at, end, number = 0, len(message), self.info.number if self.info else 0
+        begin, to, lanes = 0, 0, set()  # type: int, int, Set[int]
+        while at < end:
+            if end - at < HEADER_SIZE:
+                raise RemoteProtocolError(f"{end - at} bytes after the last frame are no header")
+            kind, _, lane, where, sender, meta_len, _, body_len = HEADER.unpack_from(message, at)
+            after = at + HEADER_SIZE + (meta_len + 7 & ~7) + (body_len + 7 & ~7)
+            if after > end or after - at > wire.MAX_FRAME:
+                raise RemoteProtocolError(f"a frame says {after - at} bytes where {end - at} are left")
+            if sender:
+                raise RemoteProtocolError("who sends a frame is for the relay to write")
+            if where != to:
+                if to:
+                    self.relay.forward(self, to, message[begin:at], lanes)
+                begin, to, lanes = at, where, set()
+            if where:
+                if not number or kind in _NOT_ROUTED:
+                    raise RemoteProtocolError(f"a frame of kind {kind} is not for others")
+                _FROM.pack_into(message, at + _FROM_AT, number)
+                lanes.add(lane)
+                self.frames += 1
+            else:
+                (frame,) = wire.frames(message[at:after])
+                self.relay.on_frame(self, frame)
+                begin = after
+            at = after
+        if to:
+            self.relay.forward(self, to, message[begin:at], lanes)
+
+    def tell(self, joined: List[PeerInfo], left: List[Any]) -> None:
+        """Say who came and who went."""
+        for start in range(0, len(joined), PEERS_TOGETHER):
+            self.link.send(Parcel(wire.PEERS, 0, (joined[start : start + PEERS_TOGETHER], [])))
+        if left:
+            self.link.send(Parcel(wire.PEERS, 0, ([], left)))
+
+
+class Relay(Lifetime):
+    """Accepts drivers and workers while entered; ``listen`` is "host:port", port 0 for a free one.
+
+    ``token``: what peers must show; without one, only peers of this machine come in, unless ``insecure``.
+    ``process_request``: answers plain HTTP on the same port (health, metrics).
+    """
+
+    def __init__(
+        self,
+        listen: Optional[str] = None,
+        *,
+        token: Optional[str] = None,
+        ssl: Optional[tls.SSLContext] = None,
+        insecure: bool = False,
+        max_peers: int = MAX_PEERS,
+        process_request: Optional[ProcessRequest] = None,
+        heartbeat: float = HEARTBEAT,
+        silence: float = SILENCE,
+    ) -> None:
+        self.incarnation = os.urandom(wire.INCARNATION_SIZE)
+        self.epoch = os.urandom(8)
+        self.members: Dict[int, Member] = {}
+        self.address = ""
+        self.frames_passed = self.bytes_passed = self.peers_joined = 0
+        self._names: Dict[str, Member] = {}
+        self._links: List[Link] = []
+        self._last_number = 0
+        self._listen, self._token, self._ssl, self._insecure = listen, token, ssl, insecure
+        self._max_peers, self._process_request = max_peers, process_request
+        self._heartbeat, self._silence = heartbeat, silence
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return split_address(self.address)[1]
+
+    @property
+    def url(self) -> str:
+        """What drivers and workers dial."""
+        return f"{'wss' if self._ssl else 'ws'}://{self.address}"
+
+    async def _open(self) -> None:
+        self.slot = slot_class()
+        self._tasks.start_soon(keep_alive, lambda: list(self._links), self._heartbeat, self._silence)
+        if self._listen is not None:
+            await self._tasks.start(self._serve, *split_address(self._listen))
+
+    async def _close(self) -> None:
+        for link in self._links:
+            link.send(Parcel(wire.GOODBYE, 0, ("", "the relay ends")))
+            link.close(1001, "the relay ends")
+        while self._links:
+            await self._links_changed()
+
+    async def _links_changed(self) -> None:
+        self._changed: Slot[None] = self.slot()
+        await self._changed
+
+    async def _serve(self, host: str, port: int, *, task_status: Any) -> None:
+        async def accept(transport: Transport, headers: Mapping[str, str]) -> None:
+            await self.accept(transport)
+
+        async with listen(host, port, accept, ssl=self._ssl, process_request=self._process_request) as listener:
+            self.address = f"{listener.address}:{listener.port}"
+            logger.info("listening on %s", self.address)
+            task_status.started()
+            await anyio.sleep_forever()
+
+    def attach(self, transport: Transport) -> None:
+        """Serve a transport that did not come by listening, in a task of the relay's own."""
+        self._tasks.start_soon(self.accept, transport)
+
+    async def accept(self, transport: Transport) -> None:
+        """Serve a transport until it ends."""
+        member = Member(transport, self)
+        self._links.append(member.link)
+        self._tasks.start_soon(self._hurry, member)
+        try:
+            await member.link.run()
+        finally:
+            self._links.remove(member.link)
+            self._leave(member)
+            member.greeted.set(None)
+            if hasattr(self, "_changed"):
+                self._changed.set(None)
+
+    async def _hurry(self, member: Member) -> None:
+        with anyio.move_on_after(HANDSHAKE_TIMEOUT):
+            await member.greeted
+            return
+        member.link.abort(LinkClosed("no hello came"))
+
+    # Routing.
+
+    def forward(self, sender: Member, to: int, piece: memoryview, lanes: Set[int]) -> None:
+        """Queue frames of one sender for one destination."""
+        destination = self.members.get(to)
+        if destination is None:
+            refused = (to, UnknownPeer.__name__, f"no peer {to} is there")
+            sender.link.send(Parcel(wire.REFUSED, 0, refused))
+            return
+        assert sender.info is not None
+        number, size = sender.info.number, len(piece)
+        outbox = destination.outboxes.get(number)
+        if outbox is None:
+            outbox = destination.outboxes[number] = Outbox(destination)
+            destination.talked.add(number)
+            sender.talked.add(to)
+        outbox.lanes |= lanes
+        outbox.frames.append(bytes(piece))
+        outbox.waiting += size
+        destination.waiting += size
+        self.frames_passed += 1
+        self.bytes_passed += size
+        if outbox.waiting > len(outbox.lanes) * WINDOW + EXEMPT_ROOM:
+            self._part(sender, destination)
+        elif destination.waiting > MAX_WAITING:
+            destination.link.abort(LinkClosed("a slow consumer"))
+        else:
+            destination.link.ready(outbox)
+
+    def _part(self, sender: Member, destination: Member) -> None:
+        """A pair has more on its way than its credit allows: end their conversation, and nothing else."""
+        assert sender.info is not None and destination.info is not None
+        outbox = destination.outboxes.pop(sender.info.number)
+        destination.link.forget(outbox)
+        destination.waiting -= outbox.waiting
+        logger.warning("%s sent %s more than its credit", sender.info.name, destination.info.name)
+        reason = f"{sender.info.name} sent more than its credit to {destination.info.name}"
+        for one, other in ((sender, destination), (destination, sender)):
+            assert other.info is not None
+            goodbye = Parcel(wire.GOODBYE, 0, (RemoteProtocolError.__name__, reason))
+            one.link.send(goodbye, sender=other.info.number)
+
+    # What is said to the relay itself.
+
+    def on_frame(self, member: Member, frame: Frame) -> None:
+        """A frame for the relay. Raises: RemoteProtocolError."""
+        message = wire.parse(frame)
+        if frame.kind == wire.HELLO and member.info is None:
+            self._hello(member, message)
+        elif frame.kind == wire.PING:
+            member.link.send(Parcel(wire.PONG, 0, ()), 0, frame.id)
+        elif frame.kind == wire.GOODBYE:
+            member.goodbye = message.reason
+        elif frame.kind not in (wire.PONG, wire.REFUSED):
+            raise RemoteProtocolError(f"a frame of kind {frame.kind} is not for a relay")
+
+    def _hello(self, member: Member, hello: Hello) -> None:
+        try:
+            self._admit(member, hello)
+        except AsyncSyftError as error:
+            logger.info("refused %s: %s", member.link.transport.remote, error)
+            member.link.send(Parcel(wire.GOODBYE, 0, (type(error).__name__, getattr(error, "message", str(error)))))
+            member.link.close(1008, "refused")
+            return
+        self._last_number += 1
+        info = member.info = PeerInfo(self._last_number, hello.name, hello.role, hello.incarnation)
+        everyone = [m.info for m in self.members.values() if m.info is not None] if hello.role == DRIVER else []
+        me = PeerInfo(0, "relay", RELAY, self.incarnation)
+        welcome = (wire.VERSION, info.number, self.epoch, me, everyone[:PEERS_TOGETHER], {})
+        member.link.send(Parcel(wire.WELCOME, 0, welcome))
+        member.tell(everyone[PEERS_TOGETHER:], [])
+        for other in self.members.values():
+            if other.info is not None and other.info.role == DRIVER:
+                other.tell([info], [])
+        self.members[info.number] = self._names[info.name] = member
+        self.peers_joined += 1
+        member.greeted.set(None)
+        logger.info("%s %s joined as %d from %s", info.role, info.name, info.number, member.link.transport.remote)
+
+    def _admit(self, member: Member, hello: Hello) -> None:
+        if hello.version != wire.VERSION:
+            raise Refused(f"protocol version {hello.version}; this relay speaks version {wire.VERSION}")
+        if hello.role not in (DRIVER, WORKER) or not hello.name:
+            raise Refused("a peer is a driver or a worker and has a name")
+        admit(hello, member.link.transport, self._token, self._insecure)
+        if hello.name in self._names:
+            raise Refused(f"the name {hello.name!r} is taken")
+        if len(self.members) >= self._max_peers:
+            raise Refused(f"there are {len(self.members)} peers already")
+
+    def _leave(self, member: Member) -> None:
+        info = member.info
+        if info is None:
+            return
+        del self.members[info.number], self._names[info.name]
+        reason = "" if member.goodbye is not None else str(member.link.error or "the link ended without a goodbye")
+        for other in list(self.members.values()):
+            if other.info is not None and (other.info.role == DRIVER or info.number in other.talked):
+                other.tell([], [(info.number, reason)])
+            outbox = other.outboxes.pop(info.number, None)
+            if outbox is not None:
+                # What it said before it left still arrives, ahead of the news that it left.
+                other.talked.discard(info.number)
+        logger.info("%s %s left: %s", info.role, info.name, reason or "goodbye")
