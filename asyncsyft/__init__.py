@@ -1,10 +1,10 @@
 """asyncsyft: private tensors stay where they are; the computation travels."""
 
-from .driver import Driver, connect
+from .driver import Driver, connect, open
 from .errors import AsyncSyftError
 from .relay import Relay
 from .remote import RemoteTensor
 from .testing import local
 from .worker import Worker
 
-__all__ = ["AsyncSyftError", "Driver", "Relay", "RemoteTensor", "Worker", "connect", "local"]
+__all__ = ["AsyncSyftError", "Driver", "Relay", "RemoteTensor", "Worker", "connect", "local", "open"]

@@ -9,14 +9,15 @@ import logging
 import os
 import ssl as tls
 from types import TracebackType
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 import anyio
 import anyio.lowlevel
 
 from . import program, tensor, wire
-from .errors import AsyncSyftError, LinkClosed, UnknownPeer, WorkerLost
+from .errors import AsyncSyftError, UnknownPeer
 from .lifetime import Lifetime
+from .link import HEARTBEAT, SILENCE
 from .ops import Spec
 from .peer import DRIVER, WORKER, Peer, Road
 from .protocol import Conversation
@@ -52,7 +53,7 @@ class RemoteWorker:
         return f"<RemoteWorker {self.name}>"
 
     async def send(self, value: Any, *, name: str = "", tags: Sequence[str] = ()) -> RemoteTensor:
-        """Send an array. One of at most 256 KiB is copied and not waited for; a larger one is borrowed until it is there.
+        """Send an array: one of at most 256 KiB is copied and not waited for; a larger one is borrowed until it landed.
 
         Raises: TypeError for a dtype that does not travel, LimitExceeded when the worker has no room, LinkError.
         """
@@ -102,8 +103,15 @@ class RemoteWorker:
 class Driver(Lifetime):
     """Connects to a relay, or straight to a worker that listens, while entered."""
 
-    def __init__(self, dial: Dial, name: str = "", token: Optional[str] = None, **heartbeat: float) -> None:
-        self.peer = Peer(name or f"driver-{os.urandom(4).hex()}", DRIVER, **heartbeat)
+    def __init__(
+        self,
+        dial: Dial,
+        name: str = "",
+        token: Optional[str] = None,
+        heartbeat: float = HEARTBEAT,
+        silence: float = SILENCE,
+    ) -> None:
+        self.peer = Peer(name or f"driver-{os.urandom(4).hex()}", DRIVER, heartbeat=heartbeat, silence=silence)
         self.peer.on_joined, self.peer.on_left = self._joined, self._left
         self.peer.on_ended = self._ended
         self.failures = Failures()
@@ -169,7 +177,7 @@ class Driver(Lifetime):
         await anyio.lowlevel.checkpoint()
 
     def scope(self) -> Scope:
-        """``async with driver.scope() as s``: steps recorded within have their failures to themselves; ``s.flush()``."""
+        """``async with driver.scope() as s``: what is recorded within keeps its failures to itself; ``s.flush()``."""
         return Scope(self)
 
     # Life.
@@ -248,12 +256,31 @@ class Scope:
 
 
 def connect(
-    url: str, *, name: str = "", token: Optional[str] = None, ssl: Optional[tls.SSLContext] = None, **heartbeat: float
+    url: str,
+    *,
+    name: str = "",
+    token: Optional[str] = None,
+    ssl: Optional[tls.SSLContext] = None,
+    heartbeat: float = HEARTBEAT,
+    silence: float = SILENCE,
 ) -> Driver:
-    """A driver on a relay, or on a worker that listens, at a ws:// or wss:// URL: ``async with connect(url) as driver``.
+    """A driver on a relay, or on a worker that listens, at a ws:// or wss:// URL: ``async with connect(url)``.
 
     ``token``: what the relay was told to ask for. ``ssl``: CAs other than the system's. ``heartbeat`` and ``silence``:
     seconds between pings of a silent link, and after which it is given up.
     Raises, on entering: LinkClosed if nobody is there, Refused if the name is taken or the token wrong, TimeoutError.
     """
-    return Driver(lambda: dial(url, ssl=ssl), name, token, **heartbeat)
+    return Driver(lambda: dial(url, ssl=ssl), name, token, heartbeat, silence)
+
+
+async def open(
+    url: str,
+    *,
+    name: str = "",
+    token: Optional[str] = None,
+    ssl: Optional[tls.SSLContext] = None,
+    heartbeat: float = HEARTBEAT,
+    silence: float = SILENCE,
+) -> Driver:
+    """As ``connect``, for entering and leaving in different tasks (notebooks): ``await driver.aclose()`` leaves."""
+    return await connect(url, name=name, token=token, ssl=ssl, heartbeat=heartbeat, silence=silence).open()

@@ -149,8 +149,7 @@ class SessionError(AsyncSyftError):
 
 
 _BY_CODE: Dict[str, Type[RemoteError]] = {
-    cls.__name__: cls
-    for cls in (UnknownPeer, UnknownObject, UnknownOp, OpFailed, Refused, LimitExceeded, Cancelled)
+    cls.__name__: cls for cls in (UnknownPeer, UnknownObject, UnknownOp, OpFailed, Refused, LimitExceeded, Cancelled)
 }
 
 

@@ -6,10 +6,13 @@ Whoever enters it gets errors of the body as they are, not wrapped in a group. I
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Optional, Type, TypeVar
+from typing import Any, Optional, Type, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
+
+from .errors import LinkClosed
+from .waiting import Slot, slot_class, spawn
 
 Self = TypeVar("Self", bound="Lifetime")
 
@@ -21,6 +24,9 @@ class Lifetime:
     """``async with`` opens and closes everything; ``_open`` and ``_close`` are what subclasses do at the ends."""
 
     _tasks: TaskGroup
+    _task: Any
+    _stop: Slot[None]
+    _stopped: Slot[None]
 
     async def _open(self) -> None:
         """Begin; tasks go to ``self._tasks``."""
@@ -47,6 +53,35 @@ class Lifetime:
         finally:
             swallowed = await self._end_tasks(error)
         return swallowed
+
+    async def open(self: Self) -> Self:
+        """Enter in a task of its own, so that leaving (``aclose``) may happen in another task: notebooks, fixtures.
+
+        Raises: what entering raises.
+        """
+        opened: Slot[None] = slot_class()()
+        self._stop, self._stopped = slot_class()(), slot_class()()
+
+        async def own() -> None:
+            try:
+                async with self:
+                    opened.set(None)
+                    await self._stop
+            except Exception as error:  # noqa: BLE001 - told to whoever opens or closes
+                opened.fail(error)
+                self._stopped.fail(error)
+            finally:
+                opened.fail(LinkClosed("the event loop ended"))
+                self._stopped.set(None)
+
+        self._task = spawn(own)
+        await opened
+        return self
+
+    async def aclose(self) -> None:
+        """Leave what ``open`` entered; idempotent. Raises: what leaving raises."""
+        self._stop.set(None)
+        await self._stopped
 
     async def _end_tasks(self, error: Optional[BaseException]) -> Optional[bool]:
         self._tasks.cancel_scope.cancel()

@@ -1,7 +1,7 @@
 """One live transport with its reader and its writer: who may send next, and whether the other end is still there.
 
-A link knows no requests, and may be lost. What it sends comes from *sources* (conversations; a relay's outboxes), served
-in turn; what it receives goes, frame by frame or message by message, to its owner.
+A link knows no requests, and may be lost. What it sends comes from *sources* (conversations; a relay's outboxes) in
+turn; what it receives goes, message by message, to its owner.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 class Link:
-    """One transport in use. ``on_message`` gets each whole message; it must not wait and may raise RemoteProtocolError."""
+    """One transport in use. ``on_message`` gets each message; it must not wait and may raise RemoteProtocolError."""
 
     def __init__(self, transport: Transport, on_message: Callable[[memoryview], None]) -> None:
         self.transport = transport

@@ -43,7 +43,9 @@ NO_INCARNATION = bytes(wire.INCARNATION_SIZE)
 class NoServer:
     """What a peer serves that only asks: nothing."""
 
-    def program(self, conversation: Conversation, served: Served, program: Program, body: memoryview, size: int) -> None:
+    def program(
+        self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int
+    ) -> None:
         raise RemoteProtocolError("this peer serves no programs")
 
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
@@ -129,7 +131,7 @@ class Peer:
         return road
 
     async def accept(self, transport: Transport, admit: Admit) -> None:
-        """Serve a transport that dialled this peer, until it ends. ``admit`` raises Refused for whom it will not have."""
+        """Serve a transport that dialled this peer until it ends; ``admit`` raises Refused for who may not come in."""
         road = Road(transport, self, admit)
 
         async def hurry() -> None:
@@ -165,7 +167,7 @@ class Peer:
         if road in self.roads:
             self.roads.remove(road)
             logger.info("%s: link to %s ended: %s", self.name, where, error)
-        for number, conversation in list(road.conversations.items()):
+        for number in list(road.conversations):
             info = road.peers.get(number)
             self._end(road, number, WorkerLost(f"{info.name if info else where} is lost: {error}"))
         for info in list(road.peers.values()):
@@ -333,7 +335,9 @@ class Peer:
             self._joined(road, info)
 
     def _on_goodbye(self, road: Road, frame: Frame, message: Goodbye) -> None:
-        error = by_code(message.code)(message.reason) if message.code else WorkerLost(f"it said goodbye: {message.reason}")
+        error: AsyncSyftError = WorkerLost(f"it said goodbye: {message.reason}")
+        if message.code:
+            error = by_code(message.code)(message.reason)
         if message.code == RemoteProtocolError.__name__:
             error = RemoteProtocolError(f"the other end says that we broke the protocol: {message.reason}")
         if frame.sender or road.far is None or road.far.role != RELAY:

@@ -1,7 +1,7 @@
 """Steps and programs as data, to and from the plain lists that travel.
 
-A step is ``[op, outs, inputs]`` or ``[op, outs, inputs, params]``: ``outs`` an object id or a list of them, ``inputs`` a
-list of object ids and literals (``[descriptor, value]``), ``params`` a map of plain values. This module knows their
+A step is ``[op, outs, inputs]`` or ``[op, outs, inputs, params]``: ``outs`` an object id or a list of them, ``inputs``
+a list of object ids and literals (``[descriptor, value]``), ``params`` a map of plain values. This module knows their
 form; it does not know which ops there are.
 """
 

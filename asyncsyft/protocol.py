@@ -1,8 +1,8 @@
 """The rules of one conversation: ids, lanes, answers, credit, resume. No await, no clock, no I/O.
 
-A conversation is what two peers have between them; it outlives the links that carry it. Either end may ask and serve. It
-is a *source* for a link: ``take`` gives the frames that may leave now, ``receive`` takes those that came. It does not
-know what a step means: requests are handed to a ``Server``, answers to the ``Request`` that waits for them.
+A conversation is what two peers have between them; it outlives the links that carry it. Either end may ask and serve.
+It is a *source* for a link: ``take`` gives the frames that may leave now, ``receive`` takes those that came. It does
+not know what a step means: requests are handed to a ``Server``, answers to the ``Request`` that waits for them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Served:
 class Server(Protocol):
     """Who serves the requests of a conversation."""
 
-    def program(self, conversation: Conversation, served: Served, program: Program, body: memoryview, size: int) -> None:
+    def program(
+        self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int
+    ) -> None:
         """A program came; ``body`` is valid only during the call. Give ``size`` back by ``consumed``."""
 
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
@@ -116,7 +118,7 @@ class Lane:
         self.bulk: Deque[_Item] = deque()
         self.bulk_next = False
         #: Closes a program from what is recorded, if anything is; asked only when there is nothing else to send.
-        self.refill: Optional[Callable[[], None]] = None
+        self.refill: Optional[Callable[[], object]] = None
         self.reset()
 
     def reset(self) -> None:

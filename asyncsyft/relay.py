@@ -11,7 +11,7 @@ import os
 import ssl as tls
 import struct
 from collections import deque
-from typing import Any, Deque, Dict, List, Mapping, Optional, Set
+from typing import Any, Deque, Dict, List, Mapping, Optional, Set, Tuple
 
 import anyio
 
@@ -242,16 +242,16 @@ class Relay(Lifetime):
 
     def _part(self, sender: Member, destination: Member) -> None:
         """A pair has more on its way than its credit allows: end their conversation, and nothing else."""
-        assert sender.info is not None and destination.info is not None
+        assert sender.info is not None
+        assert destination.info is not None
         outbox = destination.outboxes.pop(sender.info.number)
         destination.link.forget(outbox)
         destination.waiting -= outbox.waiting
         logger.warning("%s sent %s more than its credit", sender.info.name, destination.info.name)
         reason = f"{sender.info.name} sent more than its credit to {destination.info.name}"
-        for one, other in ((sender, destination), (destination, sender)):
-            assert other.info is not None
-            goodbye = Parcel(wire.GOODBYE, 0, (RemoteProtocolError.__name__, reason))
-            one.link.send(goodbye, sender=other.info.number)
+        goodbye = Parcel(wire.GOODBYE, 0, (RemoteProtocolError.__name__, reason))
+        sender.link.send(goodbye, sender=destination.info.number)
+        destination.link.send(goodbye, sender=sender.info.number)
 
     # What is said to the relay itself.
 
@@ -279,7 +279,7 @@ class Relay(Lifetime):
         info = member.info = PeerInfo(self._last_number, hello.name, hello.role, hello.incarnation)
         everyone = [m.info for m in self.members.values() if m.info is not None] if hello.role == DRIVER else []
         me = PeerInfo(0, "relay", RELAY, self.incarnation)
-        welcome = (wire.VERSION, info.number, self.epoch, me, everyone[:PEERS_TOGETHER], {})
+        welcome: Tuple[Any, ...] = (wire.VERSION, info.number, self.epoch, me, everyone[:PEERS_TOGETHER], {})
         member.link.send(Parcel(wire.WELCOME, 0, welcome))
         member.tell(everyone[PEERS_TOGETHER:], [])
         for other in self.members.values():

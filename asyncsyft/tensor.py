@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     Array, DType = np.ndarray, np.dtype
 
-#: The dtypes of the Python array API standard, by their npy descriptors; nothing else travels, object dtype least of all.
+#: The dtypes of the Python array API standard, by their npy descriptors; nothing else travels, least of all objects.
 DTYPES: Dict[str, DType] = {
     descr: np.dtype(descr)
     for descr in ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f4", "<f8", "<c8", "<c16")

@@ -41,6 +41,6 @@ async def cluster(*names: str, **options: Any) -> AsyncIterator[Cluster]:
 
 @asynccontextmanager
 async def local(*names: str, **options: Any) -> AsyncIterator[Driver]:
-    """A driver with workers of these names, without a server: ``async with asyncsyft.local("alice", "bob") as driver``."""
+    """A driver with workers of these names, without a server: ``async with local("alice", "bob") as driver``."""
     async with cluster(*names, **options) as made:
         yield made.driver

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Generator, Generic, Optional, Type, TypeVar, cast
+from typing import Any, Awaitable, Callable, Generator, Generic, Optional, Type, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -85,10 +85,19 @@ class _TrioSlot(Slot[T]):
             self._waiter = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()
+        yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()  # noqa: ASYNC105
 
 
 def slot_class() -> Type[Slot[Any]]:
     """The class of slots for the event loop that runs now."""
     trio = sys.modules.get("trio")
     return _TrioSlot if trio is not None and trio.lowlevel.in_trio_run() else _AsyncioSlot
+
+
+def spawn(run: Callable[[], Awaitable[None]]) -> Any:
+    """Start a task that belongs to no scope; the caller keeps what this returns, and makes sure that it ends."""
+    if slot_class() is _TrioSlot:
+        import trio
+
+        return trio.lowlevel.spawn_system_task(run)
+    return asyncio.ensure_future(run())

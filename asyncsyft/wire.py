@@ -24,7 +24,7 @@ HEADER = struct.Struct("<BBHIIIQQ")
 HEADER_SIZE = HEADER.size
 #: A message holds at most this much: the largest frame below, and small ones that travel along.
 MAX_MESSAGE = 1 << 20
-#: A frame is at most half of the credit that a lane starts with, so that one always fits once the other half is granted.
+#: A frame is at most half of the credit of a lane, so that one always fits once the other half is granted.
 MAX_FRAME = 1 << 19
 #: A tensor of at most one chunk travels inside a program; a larger one in chunks of this size.
 CHUNK = 1 << 18
@@ -34,7 +34,7 @@ BATCH = 1 << 16
 MAX_EXEMPT = 1 << 16
 #: Largest id: what a JavaScript number holds exactly.
 MAX_ID = (1 << 53) - 1
-#: Entries of one list in a meta. msgpack allocates what a list declares, at each of at most 1,024 levels: this bounds both.
+#: Entries of one list in a meta: msgpack allocates what a list declares, at each of at most 1,024 levels.
 MAX_LIST = 1 << 14
 INCARNATION_SIZE = 8
 
@@ -179,7 +179,7 @@ class Program(NamedTuple):
 class Values(NamedTuple):
     """Small tensors that answer steps of the request of the frame's id.
 
-    Each is (step, descriptor, shape, offset of its bytes in the body); descriptor and shape are for ``tensor.py`` to check.
+    Each is (step, descriptor, shape, offset of its bytes in the body); ``tensor.py`` checks descriptor and shape.
     """
 
     seen: int
@@ -197,7 +197,7 @@ class ChunkOf(NamedTuple):
 
 
 class Parcel:
-    """A frame ready to leave; its header is written at each send, so that a resend carries the numbers of its time."""
+    """A frame ready to leave; its header is written at each send, so that a resend carries new numbers."""
 
     __slots__ = ("kind", "flags", "lane", "meta_len", "body_len", "pieces", "size")
 
@@ -225,7 +225,7 @@ class Parcel:
             raise LocalProtocolError(f"a frame of {self.size} bytes is past the limit of {MAX_FRAME}")
 
     def write(self, out: List[Buffer], to: int, number: int, sender: int = 0) -> int:
-        """Append the frame's pieces to a message, for peer ``to``, with its id; its bytes. Only a relay names a sender."""
+        """Append the frame's pieces to a message, for peer ``to``; its bytes. Only a relay names a sender."""
         out.append(HEADER.pack(self.kind, self.flags, self.lane, to, sender, self.meta_len, number, self.body_len))
         out.extend(self.pieces)
         return self.size

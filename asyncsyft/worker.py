@@ -12,6 +12,7 @@ from . import tensor
 from .errors import LinkError
 from .executor import RELEASE_AFTER, Executor
 from .lifetime import Lifetime
+from .link import HEARTBEAT, SILENCE
 from .ops import OPS
 from .peer import WORKER, Peer, Road, admit, split_address
 from .protocol import Conversation
@@ -46,19 +47,20 @@ class Worker(Lifetime):
         limit: int = DEFAULT_LIMIT,
         release_after: float = RELEASE_AFTER,
         insecure: bool = False,
-        **heartbeat: float,
+        heartbeat: float = HEARTBEAT,
+        silence: float = SILENCE,
     ) -> None:
         self.name = name
         self.store = Store(limit)
         self.executor = Executor(self.store, name)
         can = {"level": LEVEL, "ops": sorted(OPS), "limits": {"bytes": limit}}
-        self.peer = Peer(name, WORKER, server=self.executor, can=can, **heartbeat)
+        self.peer = Peer(name, WORKER, server=self.executor, can=can, heartbeat=heartbeat, silence=silence)
         self.peer.on_ended = self._ended
         self.executor.converse = self._converse
         self.address = ""
         self._relay, self._listen, self._token, self._ssl = relay, listen, token, ssl
         self._release_after, self._insecure = release_after, insecure
-        self._stopped: Optional[Slot[None]] = None
+        self._lost: Optional[Slot[None]] = None
 
     @property
     def port(self) -> int:
@@ -75,13 +77,13 @@ class Worker(Lifetime):
 
     async def closed(self) -> None:
         """Return when the link to the relay is gone; for ever, if the worker only listens. Raises: LinkError."""
-        assert self._stopped is not None
-        await self._stopped
+        assert self._lost is not None
+        await self._lost
 
     async def _open(self) -> None:
         self.executor.tasks = self._tasks
         self.peer.start(self._tasks)
-        self._stopped = self.peer.slot()
+        self._lost = self.peer.slot()
         self.peer.on_road_lost = self._road_lost
         if self._listen is not None:
             await self._tasks.start(self._serve, *split_address(self._listen))
@@ -105,8 +107,8 @@ class Worker(Lifetime):
         admit(hello, transport, self._token, self._insecure)
 
     def _road_lost(self, road: Road, error: LinkError) -> None:
-        if road.admit is None and self._stopped is not None:
-            self._stopped.fail(error)
+        if road.admit is None and self._lost is not None:
+            self._lost.fail(error)
 
     def _converse(self, asking: Conversation, number: int, incarnation: bytes) -> Conversation:
         return self.peer.converse_beside(asking, number, incarnation)

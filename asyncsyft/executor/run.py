@@ -16,6 +16,7 @@ from ..store import MAX_OBJECTS, Store
 from ..tensor import Array
 from ..wire import Failure
 from .job import Job, raw_op
+from .steps import LOOP_STEPS
 
 #: Elements touched by one step, and by the steps of one program together, above which a thread takes over: about
 #: 200 us of element-wise work, where a hop to a thread costs 40-100 us.
@@ -102,8 +103,10 @@ def _step(job: Job, store: Store, raw: Any, inline: bool) -> None:
             special(job, store, step)
         elif op in ops.OPS:
             _apply(job, store, step, inline)
-        else:
+        elif op in LOOP_STEPS:
             raise NeedsLoop
+        else:
+            raise UnknownOp(f"no such op: {op[:60]!r}")
     except (Heavy, NeedsLoop):
         raise
     except _Poisoned as poisoned:

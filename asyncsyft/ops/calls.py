@@ -122,8 +122,10 @@ def _bind_pair(names: Tuple[str, str], leading: bool) -> Callable[..., Bound]:
                     raise TypeError(f"{op!r} was given {name!r} twice")
                 ends[name] = value
             args[1:3] = []
-        if args[1:]:
-            kwargs = {**dict(zip(op.params, args[1:])), **kwargs}
+        rest = [name for name in op.params if name != "only"]
+        if len(args) > 1 + len(rest):
+            raise TypeError(f"{op!r} was given too many arguments")
+        kwargs = {**dict(zip(rest, args[1:])), **kwargs}
         given = [name for name in names if ends.get(name) is not None]
         params = {**kwargs, "only": given[0]} if len(given) == 1 else kwargs
         return [*args[:1], *(ends[name] for name in given)], params

@@ -12,10 +12,10 @@ import sys
 from collections import OrderedDict, deque
 from contextvars import ContextVar
 from types import CodeType
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, Type
 
 from .. import program, tensor, wire
-from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, RemoteError, RemoteProtocolError, by_code
+from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, RemoteProtocolError, by_code
 from ..protocol import Conversation, Request
 from ..tensor import Array
 from ..waiting import Slot
@@ -94,7 +94,7 @@ class Sent(Request):
 
     def settled(self) -> None:
         for slot in self.slots.values():
-            slot.fail(RemoteProtocolError(f"{self.recorder.worker} answered a request without the value that was asked"))
+            slot.fail(RemoteProtocolError(f"{self.recorder.worker} answered without the value that was asked"))
         self.slots.clear()
         self.recorder.settled(self)
 
