@@ -93,6 +93,8 @@ class Link:
 
     def pull(self) -> Optional[Sequence[Buffer]]:
         """The next message: frames of the sources in turn, up to about ``wire.BATCH`` bytes."""
+        if not self._ring and not self._outbox:
+            return None
         out, self._outbox = self._outbox, []
         room = wire.BATCH
         while self._ring and room > 0:

@@ -221,14 +221,15 @@ class Conversation:
             self._answered(served)
         self.wake()
 
-    def _answered(self, served: Served) -> None:
+    def _answered(self, served: Served, told: bool = False) -> None:
+        """Count a request as answered; ``told``: its last frame of values says so itself."""
         if served.id == self.floor + 1:
             self.floor += 1
             while (after := self.served.get(self.floor + 1)) is not None and after.done and not after.unsent:
                 self.floor += 1
-        else:
+        elif not told:
             self._new_above.append(served.id)
-        self._answers_due = True
+        self._answers_due = self._answers_due or not told
 
     def consumed(self, lane: int, size: int, generation: int) -> None:
         """Give credit back: these bytes are no longer held here. Bytes of before a resume give none."""
@@ -329,14 +330,16 @@ class Conversation:
         return self._send(lane, out, owner, parcel, last=chunks.done)
 
     def _send(self, lane: Lane, out: List[Buffer], owner: Union[Request, Served], parcel: Parcel, last: bool) -> int:
+        flags = 0
         if isinstance(owner, Served):
             owner.unsent -= last
             if owner.done and not owner.unsent:
-                self._answered(owner)
+                flags = wire.LAST if parcel.kind == wire.VALUES and not owner.failures else 0
+                self._answered(owner, told=bool(flags))
         elif not owner.id:
             self._number(owner, lane)
         lane.sent += parcel.size
-        return parcel.write(out, self.to, owner.id)
+        return parcel.write(out, self.to, owner.id, flags=flags)
 
     def _number(self, request: Request, lane: Lane) -> None:
         self.last_id += 1
@@ -471,6 +474,8 @@ class Conversation:
             body = frame.body
             for step, descr, shape, offset in message.values:
                 request.value(step, _value(descr, shape, offset, body))
+            if frame.flags & wire.LAST:
+                self._settle(frame.id)
         self.consumed(frame.lane, frame.size, self.generation)
 
     def _request(self, number: int) -> Optional[Request]:

@@ -77,6 +77,7 @@ class Member:
         self.talked: Set[int] = set()  # who is told when it leaves
         self.waiting = 0
         self.frames = 0  # passed on for it
+        self.joined = anyio.current_time()
         self.goodbye: Optional[str] = None
         self.greeted: Slot[None] = relay.slot()
 
@@ -142,9 +143,12 @@ class Relay(Lifetime):
         self.epoch = os.urandom(8)
         self.members: Dict[int, Member] = {}
         self.address = ""
-        self.frames_passed = self.bytes_passed = self.peers_joined = 0
+        self.bytes_passed = self.peers_joined = self.peers_refused = 0
+        self.slow_consumers = self.credit_exceeded = 0
+        self.draining = False
+        self._ended: Dict[str, int] = {}  # what links that ended had counted
         self._names: Dict[str, Member] = {}
-        self._links: List[Link] = []
+        self._links: List[Member] = []
         self._last_number = 0
         self._listen, self._token, self._ssl, self._insecure = listen, token, ssl, insecure
         self._max_peers, self._process_request = max_peers, process_request
@@ -160,16 +164,30 @@ class Relay(Lifetime):
         """What drivers and workers dial."""
         return f"{'wss' if self._ssl else 'ws'}://{self.address}"
 
+    def totals(self) -> Dict[str, int]:
+        """Since it began, over all links: frames passed on; messages and bytes sent and received, framing included."""
+        totals = dict(self._ended)
+        for member in self._links:
+            self._count(member, totals)
+        return totals
+
+    @staticmethod
+    def _count(member: Member, totals: Dict[str, int]) -> None:
+        totals["frames"] = totals.get("frames", 0) + member.frames
+        for name in ("messages_sent", "messages_received", "bytes_sent", "bytes_received"):
+            totals[name] = totals.get(name, 0) + getattr(member.link.transport, name)
+
     async def _open(self) -> None:
         self.slot = slot_class()
-        self._tasks.start_soon(keep_alive, lambda: list(self._links), self._heartbeat, self._silence)
+        self._tasks.start_soon(keep_alive, lambda: [m.link for m in self._links], self._heartbeat, self._silence)
         if self._listen is not None:
             await self._tasks.start(self._serve, *split_address(self._listen))
 
     async def _close(self) -> None:
-        for link in self._links:
-            link.send(Parcel(wire.GOODBYE, 0, ("", "the relay ends")))
-            link.close(1001, "the relay ends")
+        self.draining = True
+        for member in self._links:
+            member.link.send(Parcel(wire.GOODBYE, 0, ("", "the relay ends")))
+            member.link.close(1001, "the relay ends")
         while self._links:
             await self._links_changed()
 
@@ -194,12 +212,13 @@ class Relay(Lifetime):
     async def accept(self, transport: Transport) -> None:
         """Serve a transport until it ends."""
         member = Member(transport, self)
-        self._links.append(member.link)
+        self._links.append(member)
         self._tasks.start_soon(self._hurry, member)
         try:
             await member.link.run()
         finally:
-            self._links.remove(member.link)
+            self._links.remove(member)
+            self._count(member, self._ended)
             self._leave(member)
             member.greeted.set(None)
             if hasattr(self, "_changed"):
@@ -231,11 +250,11 @@ class Relay(Lifetime):
         outbox.frames.append(bytes(piece))
         outbox.waiting += size
         destination.waiting += size
-        self.frames_passed += 1
         self.bytes_passed += size
         if outbox.waiting > len(outbox.lanes) * WINDOW + EXEMPT_ROOM:
             self._part(sender, destination)
         elif destination.waiting > MAX_WAITING:
+            self.slow_consumers += 1
             destination.link.abort(LinkClosed("a slow consumer"))
         else:
             destination.link.ready(outbox)
@@ -247,6 +266,7 @@ class Relay(Lifetime):
         outbox = destination.outboxes.pop(sender.info.number)
         destination.link.forget(outbox)
         destination.waiting -= outbox.waiting
+        self.credit_exceeded += 1
         logger.warning("%s sent %s more than its credit", sender.info.name, destination.info.name)
         reason = f"{sender.info.name} sent more than its credit to {destination.info.name}"
         goodbye = Parcel(wire.GOODBYE, 0, (RemoteProtocolError.__name__, reason))
@@ -271,6 +291,7 @@ class Relay(Lifetime):
         try:
             self._admit(member, hello)
         except AsyncSyftError as error:
+            self.peers_refused += 1
             logger.info("refused %s: %s", member.link.transport.remote, error)
             member.link.send(Parcel(wire.GOODBYE, 0, (type(error).__name__, getattr(error, "message", str(error)))))
             member.link.close(1008, "refused")
@@ -293,6 +314,8 @@ class Relay(Lifetime):
     def _admit(self, member: Member, hello: Hello) -> None:
         if hello.version != wire.VERSION:
             raise Refused(f"protocol version {hello.version}; this relay speaks version {wire.VERSION}")
+        if self.draining:
+            raise Refused("the relay ends")
         if hello.role not in (DRIVER, WORKER) or not hello.name:
             raise Refused("a peer is a driver or a worker and has a name")
         admit(hello, member.link.transport, self._token, self._insecure)

@@ -46,10 +46,12 @@ RESUME, CREDIT, CANCEL, ANSWERS, PROGRAM, VALUES, CHUNK_OF = 16, 17, 18, 19, 20,
 OF_ANSWER = 0x01
 #: The descriptor of a value that is no tensor: its bytes are a msgpack document, its shape their number.
 DOCUMENT = "|m"
+#: Flag of VALUES: with this frame, and those before it, the request of its id is answered; no answers frame says it.
+LAST = 0x08
 #: Reserved: refused by a peer that did not offer them in its hello.
 COMPRESSED, SEALED = 0x02, 0x04
 
-_FLAGS: Dict[int, int] = {CHUNK_OF: OF_ANSWER}
+_FLAGS: Dict[int, int] = {CHUNK_OF: OF_ANSWER, VALUES: LAST}
 _PAD = (b"", b"\0" * 7, b"\0" * 6, b"\0" * 5, b"\0" * 4, b"\0" * 3, b"\0" * 2, b"\0")
 
 
@@ -224,9 +226,10 @@ class Parcel:
         if self.size > MAX_FRAME:
             raise LocalProtocolError(f"a frame of {self.size} bytes is past the limit of {MAX_FRAME}")
 
-    def write(self, out: List[Buffer], to: int, number: int, sender: int = 0) -> int:
+    def write(self, out: List[Buffer], to: int, number: int, sender: int = 0, flags: int = 0) -> int:
         """Append the frame's pieces to a message, for peer ``to``; its bytes. Only a relay names a sender."""
-        out.append(HEADER.pack(self.kind, self.flags, self.lane, to, sender, self.meta_len, number, self.body_len))
+        flags |= self.flags
+        out.append(HEADER.pack(self.kind, flags, self.lane, to, sender, self.meta_len, number, self.body_len))
         out.extend(self.pieces)
         return self.size
 

@@ -14,9 +14,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "asyncsyft"
 FLOORS = [
     {"errors"},
     {"tensor", "compression"},
-    {"wire", "program", "mpc.ring", "mpc.prg"},
-    {"protocol", "transport", "framing", "identity", "seal", "waiting", "lifetime"},
-    {"link", "websocket"},
+    {"wire", "mpc.ring", "mpc.prg"},
+    {"program"},
+    {"protocol", "transport", "framing", "identity", "seal", "waiting"},
+    {"link", "websocket", "lifetime"},
     {"peer", "ops", "store"},
     {"executor", "relay", "remote", "mpc.dealer", "mpc.party"},
     {"worker", "driver"},

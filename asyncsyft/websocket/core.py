@@ -56,6 +56,7 @@ class WebSocket:
         self._goodbye = (1000, "")
         self._awake = False  # pull may have something, and a pump is on its way
         self._stuck = False  # the road takes no more for now
+        self._dry = False  # the last pull gave nothing
         self._busy = False  # within _pump or _received, which will look again before they end
 
     # What the shell does.
@@ -112,9 +113,10 @@ class WebSocket:
         self._busy = True
         budget = TURN
         try:
+            self._dry = False
             while True:
                 self._stuck = not self._flush()
-                if self._stuck:
+                if self._stuck or self._dry:
                     break
                 size = self._fill()
                 budget -= size
@@ -148,7 +150,7 @@ class WebSocket:
             while size < COALESCE:
                 pieces = pull()
                 if pieces is None:
-                    empty = True
+                    empty = self._dry = True
                     break
                 size += message(pieces, out)
                 self.messages_sent += 1
