@@ -266,11 +266,11 @@ class MemoryTransport:
         if self._heard is None or self._inbox or self._paused or self._over:
             return
         code, reason = self._heard
+        answers_ours = self._said and self._goodbye is not None and code == self._goodbye[0]
         if not self._said:
             self._say(code, reason)
-            if code not in _CLEAN:
-                self._outcome = LinkClosed(f"memory closed the link: {code} {reason}".rstrip())
-        self._finish(None)
+        closed = LinkClosed(f"memory closed the link: {code} {reason}".rstrip())
+        self._finish(None if code in _CLEAN or answers_ours else closed)
 
 
 def memory_pair() -> Tuple[MemoryTransport, MemoryTransport]:

@@ -20,9 +20,9 @@ FLOORS = [
     {"link", "websocket", "lifetime"},
     {"peer", "ops", "store"},
     {"executor", "relay", "remote", "mpc.dealer", "mpc.party"},
-    {"worker", "driver"},
+    {"worker", "driver", "metrics"},
     {"plan"},
-    {"mpc.session", "mpc.tensor", "testing"},
+    {"mpc.session", "mpc.tensor", "testing", "demo"},
     {"cli"},
     {"", "mpc", "__main__"},  # "" is asyncsyft itself: the public names
 ]

@@ -289,6 +289,31 @@ async def test_a_broken_rule_closes_with_1002(talk: Any, who: int) -> None:
         assert "1002 an unknown kind of frame" in str(people[1 - who].outcome)
 
 
+async def test_one_who_is_refused_while_closing_is_told(talk: Any) -> None:
+    async with talk() as (alice, bob):
+
+        def refuse(message: memoryview) -> None:
+            raise RemoteProtocolError("no")
+
+        bob.on_message = refuse
+        alice.say(b"bad")
+        alice.transport.close(4000)
+        await alice.ended.wait()
+        await bob.ended.wait()
+        assert isinstance(alice.outcome, LinkClosed)
+        assert "1002 no" in str(alice.outcome)
+        assert isinstance(bob.outcome, RemoteProtocolError)
+
+
+async def test_a_close_code_of_ours_that_is_answered_is_no_error(talk: Any) -> None:
+    async with talk() as (alice, bob):
+        alice.transport.close(4000, "enough")
+        await alice.ended.wait()
+        await bob.ended.wait()
+        assert alice.outcome is None
+        assert "4000 enough" in str(bob.outcome)
+
+
 @pytest.mark.parametrize("where", ["receive", "pull"])
 async def test_a_bug_of_the_end_is_raised_by_run(talk: Any, where: str) -> None:
     async with talk() as (alice, bob):

@@ -243,8 +243,9 @@ class WebSocket:
     def _closed_by_peer(self, code: int, reason: str) -> None:
         if self._state <= DRAINING:
             self._gather([self._encoder.close(None if code == 1005 else code)], 0)
-            if code not in _CLEAN:
-                self._outcome = LinkClosed(f"{self.remote} closed the link: {code} {reason}".rstrip())
+        answers_ours = self._state == CLOSING and code == self._goodbye[0]
+        if code not in _CLEAN and not answers_ours:
+            self._outcome = LinkClosed(f"{self.remote} closed the link: {code} {reason}".rstrip())
         self._state = CLOSED
         self._arm(CLOSE_TIMEOUT)
         self._awake = True

@@ -112,11 +112,9 @@ class Listener:
             try:
                 connection = await shells.accept(listening)
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                if error.errno != errno.ECONNABORTED:  # that one is the caller's affair
                     logger.warning("cannot accept: %s", error)
                     await anyio.sleep(EXHAUSTED_PAUSE)
-                elif error.errno == errno.EBADF:
-                    raise
                 continue
             self._group.start_soon(self._serve, connection)
 

@@ -1,0 +1,55 @@
+"""Every Python block of README and docs runs as it stands, against a relay where one is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Iterator, Tuple
+
+import numpy as np
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+import asyncsyft
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+URL = "ws://127.0.0.1:8765"
+
+
+def blocks() -> Iterator[Tuple[str, str]]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for found in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            line = text[: found.start()].count("\n") + 2
+            yield f"{page.name}:{line}", "\n" * (line - 1) + found.group(1)
+
+
+BLOCKS = dict(blocks())
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[str]:
+    """A relay with alice and her data, in a thread of its own, as another process would be."""
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(asyncsyft.Relay("127.0.0.1:0")) as here:
+            with portal.wrap_async_context_manager(asyncsyft.Worker("alice", here.url)) as alice:
+                alice.load("heights", np.array([1.62, 1.78, 1.91]))
+                yield here.url
+
+
+@pytest.mark.parametrize("where", BLOCKS)
+def test_a_block_runs_as_it_stands(where: str, relay: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, line = where.split(":")
+    exec(compile(BLOCKS[where].replace(URL, relay), name, "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out, f"{name}, line {line}: prints nothing"
+
+
+def test_the_pages_have_blocks() -> None:
+    assert {name.split(":")[0] for name in BLOCKS} >= {"README.md", "tutorial.md", "how-to.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
