@@ -9,20 +9,20 @@ import logging
 import os
 import ssl as tls
 from types import TracebackType
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Tuple, Type
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Type
 
 import anyio
 import anyio.lowlevel
 
 from . import program, tensor, wire
-from .errors import AsyncSyftError, UnknownPeer
+from .errors import AsyncSyftError, LinkError, UnknownPeer, WorkerLost
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import Spec
 from .peer import DRIVER, WORKER, Peer, Road
 from .protocol import Conversation
-from .remote import Failures, Recorder, RemoteTensor, call
-from .remote.recorder import current_scope
+from .remote import Creator, Failures, Recorder, RemoteTensor
+from .remote.failures import current_scope
 from .transport import Transport
 from .waiting import Slot
 from .websocket import dial
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which ids of forgotten tensors leave even if nothing else does.
 SWEEP = 1.0
-#: Seconds that ``wait_for`` waits for a worker unless told otherwise.
-WAIT = 10.0
+#: Seconds that steps under way may take to be answered when a driver closes.
+DRAIN = 2.0
 
 Dial = Callable[[], Awaitable[Transport]]
 
 
-class RemoteWorker:
+class RemoteWorker(Creator):
     """A worker, as a driver sees it: where tensors are sent and made."""
 
     def __init__(self, driver: Driver, road: Road, info: PeerInfo) -> None:
@@ -64,9 +64,11 @@ class RemoteWorker:
         else:
             out, landed = self.recorder.put_large(array)
             remote = RemoteTensor(self.recorder, out, spec)
-            await landed
-            if self.recorder.lost is not None:
-                raise self.recorder.lost
+            try:
+                await landed
+            except BaseException:
+                self.recorder.cancel(landed)
+                raise
         if name or tags:
             remote.tag(*tags, name=name)
         return remote
@@ -94,11 +96,6 @@ class RemoteWorker:
         await self.driver.peer.ping(self.road, self.info.number)
         return anyio.current_time() - begun
 
-    def call(self, op: str, *args: Any, **kwargs: Any) -> Any:
-        """Record any op of the table at this worker, creation functions included; its result, or a list of results."""
-        results = call(op, *args, recorder=self.recorder, depth=3, **kwargs)
-        return results[0] if len(results) == 1 else results
-
 
 class Driver(Lifetime):
     """Connects to a relay, or straight to a worker that listens, while entered."""
@@ -113,13 +110,13 @@ class Driver(Lifetime):
     ) -> None:
         self.peer = Peer(name or f"driver-{os.urandom(4).hex()}", DRIVER, heartbeat=heartbeat, silence=silence)
         self.peer.on_joined, self.peer.on_left = self._joined, self._left
-        self.peer.on_ended = self._ended
+        self.peer.on_ended, self.peer.on_road_lost = self._ended, self._road_lost
         self.failures = Failures()
         self.workers: Dict[str, RemoteWorker] = {}
         self._dial, self._token = dial, token
         self._last_id = 0
-        self._lost: Dict[str, AsyncSyftError] = {}
-        self._arrivals: List[Tuple[str, Slot[None]]] = []
+        self._lost: Optional[LinkError] = None
+        self._arrivals: List[Slot[None]] = []
 
     # Workers.
 
@@ -134,12 +131,19 @@ class Driver(Lifetime):
     __getitem__ = worker
 
     async def wait_for(self, *names: str) -> List[RemoteWorker]:
-        """The workers of these names, once all are there; bound it by ``anyio.fail_after``."""
-        for name in names:
-            while name not in self.workers:
-                slot: Slot[None] = self.peer.slot()
-                self._arrivals.append((name, slot))
+        """The workers of these names, once all are there; bound it by ``anyio.fail_after``.
+
+        Raises: LinkError when the link is lost.
+        """
+        while any(name not in self.workers for name in names):
+            if self._lost is not None:
+                raise self._lost
+            slot: Slot[None] = self.peer.slot()
+            self._arrivals.append(slot)
+            try:
                 await slot
+            finally:
+                self._arrivals.remove(slot)
         return [self.workers[name] for name in names]
 
     def new_id(self) -> int:
@@ -159,16 +163,19 @@ class Driver(Lifetime):
 
         Raises: the earliest failure that nothing has raised yet, the others in its ``also``.
         """
-        await self._flush(worker)
+        await self._flush(self.failures, worker)
         error = self.failures.take()
         if error is not None:
             raise error
 
-    async def _flush(self, worker: Optional[RemoteWorker] = None) -> None:
+    async def _flush(self, failures: Failures, worker: Optional[RemoteWorker] = None) -> None:
         recorders = [w.recorder for w in ([worker] if worker else list(self.workers.values()))]
         waiting = [recorder.flushed() for recorder in recorders]
         for slot in waiting:
-            await slot
+            try:
+                await slot
+            except AsyncSyftError as error:
+                failures.add(error)
 
     async def ready(self) -> None:
         """Wait until there is room to record more; lets the event loop turn."""
@@ -188,8 +195,8 @@ class Driver(Lifetime):
         await self.peer.join(await self._dial(), self._token)
 
     async def _close(self) -> None:
-        for worker in self.workers.values():
-            worker.recorder.close_program()
+        with anyio.move_on_after(DRAIN):
+            await self._flush(self.failures)
         error = self.failures.take()
         for failure in [error, *error.also] if error else []:
             logger.error("nobody asked for this failure: %s", failure)
@@ -207,14 +214,17 @@ class Driver(Lifetime):
         if info.role != WORKER:
             return
         logger.info("worker %s is there", info.name)
+        before = self.workers.get(info.name)
+        if before is not None and before.info != info:
+            self.peer.leave(before.recorder.conversation, WorkerLost(f"{info.name} came back as another"))
         self.workers[info.name] = RemoteWorker(self, road, info)
-        self._lost.pop(info.name, None)
-        arrivals, self._arrivals = self._arrivals, []
-        for name, slot in arrivals:
-            if name == info.name:
-                slot.set(None)
-            else:
-                self._arrivals.append((name, slot))
+        for slot in self._arrivals:
+            slot.set(None)
+
+    def _road_lost(self, road: Road, error: LinkError) -> None:
+        self._lost = error
+        for slot in self._arrivals:
+            slot.fail(error)
 
     def _left(self, road: Road, info: PeerInfo, why: AsyncSyftError) -> None:
         worker = self.workers.get(info.name)
@@ -249,7 +259,7 @@ class Scope:
 
     async def flush(self) -> None:
         """As ``driver.flush``, raising only what was recorded in this scope."""
-        await self._driver._flush()
+        await self._driver._flush(self._failures)
         error = self._failures.take()
         if error is not None:
             raise error

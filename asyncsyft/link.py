@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Callable, Deque, List, Optional, Protocol, Sequence, Set
+from typing import Callable, Deque, List, Optional, Protocol, Sequence, Set, Tuple
 
 import anyio
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 #: Seconds: how often a silent link is pinged, and how long it may stay silent before it is given up.
 HEARTBEAT = 5.0
 SILENCE = 20.0
-#: Frames of the link itself (pings, presence) that may wait to be sent; a peer that makes more is not reading.
+#: Frames of the link itself (pings, presence) that may wait to be sent; a peer for whom there are more is not reading.
 MAX_OUTBOX = 10_000
 
 
@@ -46,7 +46,7 @@ class Link:
         self.silence = 0.0
         self._ring: Deque[Source] = deque()
         self._ready: Set[Source] = set()
-        self._outbox: List[Buffer] = []
+        self._outbox: Deque[Tuple[Parcel, int, int, int]] = deque()
 
     # The owner's side.
 
@@ -65,10 +65,10 @@ class Link:
 
     def send(self, parcel: Parcel, to: int = 0, number: int = 0, sender: int = 0) -> None:
         """Send a frame of the link's own, before anything else that waits."""
-        if len(self._outbox) > MAX_OUTBOX:
+        if len(self._outbox) >= MAX_OUTBOX:
             self.abort(LinkClosed(f"{self.transport.remote} does not read what it is sent"))
             return
-        parcel.write(self._outbox, to, number, sender)
+        self._outbox.append((parcel, to, number, sender))
         self.transport.wake()
 
     async def run(self) -> None:
@@ -95,17 +95,18 @@ class Link:
         """The next message: frames of the sources in turn, up to about ``wire.BATCH`` bytes."""
         if not self._ring and not self._outbox:
             return None
-        out, self._outbox = self._outbox, []
+        out: List[Buffer] = []
         room = wire.BATCH
+        while self._outbox and room > 0:
+            parcel, to, number, sender = self._outbox.popleft()
+            room -= parcel.write(out, to, number, sender)
         while self._ring and room > 0:
-            source = self._ring[0]
+            source = self._ring.popleft()
+            self._ready.discard(source)
             took = source.take(out, room)
-            if self._ring and self._ring[0] is source:
-                self._ring.popleft()
-            if took >= room:
+            if took >= room and source not in self._ready:
+                self._ready.add(source)
                 self._ring.append(source)
-            else:
-                self._ready.discard(source)
             room -= took
         return out or None
 

@@ -67,6 +67,7 @@ class Road:
         self.far: Optional[PeerInfo] = None  # who is at the other end of the link
         self.peers: Dict[int, PeerInfo] = {}
         self.conversations: Dict[int, Conversation] = {}
+        self.pings: Dict[int, Tuple[int, Slot[None]]] = {}  # by id: to whom, and who waits
         self.greeted: Slot[None] = peer.slot()
 
     def _on_message(self, message: memoryview) -> None:
@@ -102,7 +103,6 @@ class Peer:
         self._tasks: Optional[TaskGroup] = None
         self._open_roads = 0
         self._drained: Optional[Slot[None]] = None
-        self._pings: Dict[int, Slot[None]] = {}
         self._ping_id = 0
 
     # Roads.
@@ -164,6 +164,8 @@ class Peer:
         where = road.far.name if road.far and road.far.name else road.link.transport.remote
         error: AsyncSyftError = road.link.error or LinkClosed(f"{where} closed the link")
         road.greeted.fail(error)
+        for _, slot in road.pings.values():
+            slot.fail(error)
         if road in self.roads:
             self.roads.remove(road)
             logger.info("%s: link to %s ended: %s", self.name, where, error)
@@ -222,51 +224,57 @@ class Peer:
 
     def _left(self, road: Road, number: int, error: AsyncSyftError, goodbye: bool = False) -> None:
         self._end(road, number, error, goodbye)
+        for to, slot in road.pings.values():
+            if to == number:
+                slot.fail(error)
         info = road.peers.pop(number, None)
         if info is not None:
             self.on_left(road, info, error)
 
     async def ping(self, road: Road, number: int) -> None:
         """Return when the peer of that number has answered a ping. Raises: LinkError when the road ends first."""
+        if road.link.closed:
+            raise LinkClosed("the link is closed")
         self._ping_id += 1
         slot: Slot[None] = self.slot()
-        self._pings[self._ping_id] = slot
+        road.pings[self._ping_id] = (number, slot)
         try:
-            if road.link.closed:
-                raise LinkClosed("the link is closed")
             road.link.send(Parcel(wire.PING, 0, ()), number, self._ping_id)
             await slot
         finally:
-            del self._pings[self._ping_id]
+            del road.pings[self._ping_id]
 
     # Frames.
 
     def on_frame(self, road: Road, frame: Frame) -> None:
-        """One frame of a road. Raises: RemoteProtocolError if the link itself was misused."""
-        if frame.kind >= wire.RESUME:
-            self._on_conversation(road, frame)
-            return
-        handler = _LINK_HANDLERS.get(frame.kind)
-        if handler is None:
-            raise RemoteProtocolError(f"unknown kind of frame: {frame.kind}")
-        handler(self, road, frame, wire.parse(frame))
+        """One frame of a road. Raises: RemoteProtocolError if the other end of the link itself broke the rules.
+
+        What a peer behind the relay does wrong costs the conversation with that peer, and nothing else.
+        """
+        try:
+            if frame.kind >= wire.RESUME:
+                self._on_conversation(road, frame)
+                return
+            handler = _LINK_HANDLERS.get(frame.kind)
+            if handler is None:
+                raise RemoteProtocolError(f"unknown kind of frame: {frame.kind}")
+            handler(self, road, frame, wire.parse(frame))
+        except RemoteProtocolError as error:
+            if not frame.sender and frame.sender not in road.conversations:
+                raise
+            logger.warning("%s: peer %d broke the protocol (id %d): %s", self.name, frame.sender, frame.id, error)
+            goodbye = (RemoteProtocolError.__name__, str(error)[:1000])
+            road.link.send(Parcel(wire.GOODBYE, 0, goodbye), frame.sender)
+            self._end(road, frame.sender, error)
 
     def _on_conversation(self, road: Road, frame: Frame) -> None:
         if road.far is None:
             raise RemoteProtocolError("a frame came before the hello")
         conversation = road.conversations.get(frame.sender)
-        try:
-            if conversation is None or (frame.kind == wire.RESUME and self._is_new_life(conversation, frame)):
-                conversation = self._meet(road, frame)
-                if conversation is None:
-                    return
+        if conversation is None or (frame.kind == wire.RESUME and self._is_new_life(conversation, frame)):
+            conversation = self._meet(road, frame)
+        if conversation is not None:
             conversation.receive(frame)
-        except RemoteProtocolError as error:
-            logger.warning("%s: peer %d broke the protocol (id %d): %s", self.name, frame.sender, frame.id, error)
-            if conversation is None:
-                raise
-            road.link.send(Parcel(wire.GOODBYE, 0, ("RemoteProtocolError", str(error)[:1000])), frame.sender)
-            self._end(road, frame.sender, error)
 
     @staticmethod
     def _is_new_life(conversation: Conversation, frame: Frame) -> bool:
@@ -335,11 +343,14 @@ class Peer:
             self._joined(road, info)
 
     def _on_goodbye(self, road: Road, frame: Frame, message: Goodbye) -> None:
-        error: AsyncSyftError = WorkerLost(f"it said goodbye: {message.reason}")
-        if message.code:
-            error = by_code(message.code)(message.reason)
+        info = road.peers.get(frame.sender)
+        name = info.name if info else f"peer {frame.sender}"
         if message.code == RemoteProtocolError.__name__:
-            error = RemoteProtocolError(f"the other end says that we broke the protocol: {message.reason}")
+            error: AsyncSyftError = RemoteProtocolError(f"{name} says that we broke the protocol: {message.reason}")
+        elif message.code:
+            error = by_code(message.code)(message.reason)
+        else:
+            error = WorkerLost(f"{name} said goodbye: {message.reason}")
         if frame.sender or road.far is None or road.far.role != RELAY:
             if road.far is None:
                 road.link.error = road.link.error or error
@@ -351,8 +362,8 @@ class Peer:
         road.link.send(Parcel(wire.PONG, 0, ()), frame.sender, frame.id)
 
     def _on_pong(self, road: Road, frame: Frame, message: None) -> None:
-        slot = self._pings.get(frame.id)
-        if slot is not None:
+        number, slot = road.pings.get(frame.id, (-1, None))
+        if slot is not None and number == frame.sender:
             slot.set(None)
 
     def _on_refused(self, road: Road, frame: Frame, message: wire.Refused) -> None:
@@ -368,6 +379,8 @@ class Peer:
             for number in list(road.conversations):
                 road.link.send(Parcel(wire.GOODBYE, 0, ("", reason)), number)
                 self._end(road, number, LinkError("closed here"), goodbye=True)
+            if road.far is not None and road.far.role == RELAY:
+                road.link.send(Parcel(wire.GOODBYE, 0, ("", reason)))
             road.link.close(1000, reason)
 
 

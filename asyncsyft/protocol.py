@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Protocol, Set, Tuple, Union
 
 from . import tensor, wire
-from .errors import AsyncSyftError, RemoteProtocolError
+from .errors import AsyncSyftError, LimitExceeded, RemoteProtocolError
 from .tensor import Array
 from .wire import Answers, Buffer, Cancel, ChunkOf, Credit, Failure, Frame, Parcel, Program, Resume, Values
 
@@ -27,13 +27,15 @@ FAILURE_BYTES = 24 << 10
 class Request:
     """A request of ours, from when it is queued until it is answered; the asker's class says what an answer does."""
 
-    __slots__ = ("id", "landings", "chunks", "parcel")
+    __slots__ = ("cancels", "chunks", "failures", "id", "landings", "parcel")
 
     def __init__(self) -> None:
         self.id = 0  # given when it leaves
         self.parcel: Optional[Parcel] = None
         self.chunks: List[Tuple[int, Array]] = []  # (step, array) that travel behind it
         self.landings: Dict[int, tensor.Landing] = {}
+        self.cancels: List[int] = []  # steps that nobody wants any more; told again on a new road
+        self.failures: Set[int] = set()  # steps whose failure came; a new road tells of them again
 
     def sent(self) -> None:
         """It has its id and leaves now."""
@@ -156,8 +158,10 @@ class Conversation:
         self.floor = 0
         self.forgotten = 0
         self.served: Dict[int, Served] = {}
-        self._resumed = False
-        self._control: List[Tuple[Parcel, int]] = []
+        self._greeted = False  # their resume came
+        self._resumed = False  # requests and answers may leave
+        self._resending: Deque[Request] = deque()
+        self._control: Deque[Tuple[Parcel, int]] = deque()
         self._grants: Set[int] = set()
         self._answers_due = False
         self._new_above: List[int] = []
@@ -189,6 +193,7 @@ class Conversation:
 
     def cancel(self, request: Request, step: int) -> None:
         """Ask that a step be not begun, if it can still be stopped; does not wait."""
+        request.cancels.append(step)
         if request.id in self.unanswered and self.ended is None:
             self._control.append((Parcel(wire.CANCEL, 0, (self.seen, step)), request.id))
             self.wake()
@@ -213,6 +218,8 @@ class Conversation:
         """Report a step that failed."""
         served.failures.append(failure)
         self._new_failures.append(failure)
+        self._answers_due = True
+        self.wake()
 
     def done(self, served: Served) -> None:
         """All steps of the request have run; it counts as answered when the values that it gave have left."""
@@ -248,6 +255,7 @@ class Conversation:
         """A road is there (again); ``to`` is the far end's number on it. A resume leaves before anything else."""
         self.to = to
         self.generation += 1
+        self._greeted = False
         self._resumed = not self.received and not self.last_id
         for lane in self.lanes.values():
             lane.reset()
@@ -261,9 +269,13 @@ class Conversation:
         """Append frames of about ``budget`` bytes to a message; their bytes, 0 when nothing may leave now."""
         if self.ended is not None:
             return 0
-        used = self._take_control(out) if self._control or self._grants else 0
+        used = self._take_control(out, budget) if self._control or self._grants else 0
         if not self._resumed:
             return used
+        while self._resending and used < budget:
+            request = self._resending.popleft()
+            assert request.parcel is not None
+            used += self._send(self.lane(request.parcel.lane), out, request, request.parcel, last=True)
         for lane in list(self._turns):
             while used < budget:
                 size = self._take_one(lane, out)
@@ -273,12 +285,13 @@ class Conversation:
         self._turns.rotate(-1)
         if self._answers_due:
             used += self._take_answers(out)
-        return used
+        # What became due on the way, and does not fit this message: ask again.
+        return max(used, budget) if self._answers_due or self._control else used
 
-    def _take_control(self, out: List[Buffer]) -> int:
+    def _take_control(self, out: List[Buffer], budget: int) -> int:
         used = 0
-        control, self._control = self._control, []
-        for parcel, number in control:
+        while self._control and used < budget:
+            parcel, number = self._control.popleft()
             used += parcel.write(out, self.to, number)
         grants, self._grants = self._grants, set()
         for number in grants:
@@ -287,19 +300,16 @@ class Conversation:
         return used
 
     def _take_answers(self, out: List[Buffer]) -> int:
-        used = 0
         # A request counts as answered when its failures are told: they leave first, the new floor with the last frame.
-        while self._answers_due:
-            failures, above, size = [], [], 0
-            while self._new_failures and size < FAILURE_BYTES:
-                failures.append(failure := self._new_failures.popleft())
-                size += 128 + 4 * len(failure.message)
-            if not self._new_failures:
-                above, self._new_above = self._new_above[:MAX_ABOVE], self._new_above[MAX_ABOVE:]
-                self._answers_due = bool(self._new_above)
-            floor = self.forgotten if self._answers_due else self.floor
-            used += Parcel(wire.ANSWERS, 0, (self.seen, above, failures)).write(out, self.to, floor)
-        return used
+        failures, above, size = [], [], 0
+        while self._new_failures and size < FAILURE_BYTES:
+            failures.append(failure := self._new_failures.popleft())
+            size += 128 + 4 * (len(failure.message) + len(failure.kind) + len(failure.op))
+        if not self._new_failures:
+            above, self._new_above = self._new_above[:MAX_ABOVE], self._new_above[MAX_ABOVE:]
+            self._answers_due = bool(self._new_above)
+        floor = self.forgotten if self._answers_due else self.floor
+        return Parcel(wire.ANSWERS, 0, (self.seen, above, failures)).write(out, self.to, floor)
 
     def _take_one(self, lane: Lane, out: List[Buffer]) -> int:
         if not lane.queue and lane.refill is not None and lane.room >= wire.MAX_FRAME:
@@ -336,18 +346,25 @@ class Conversation:
             if owner.done and not owner.unsent:
                 flags = wire.LAST if parcel.kind == wire.VALUES and not owner.failures else 0
                 self._answered(owner, told=bool(flags))
-        elif not owner.id:
-            self._number(owner, lane)
+        elif parcel is owner.parcel:
+            self._leave(owner, lane)
         lane.sent += parcel.size
         return parcel.write(out, self.to, owner.id, flags=flags)
 
-    def _number(self, request: Request, lane: Lane) -> None:
-        self.last_id += 1
-        request.id = self.last_id
-        self.unanswered[request.id] = request
-        request.sent()
+    def _leave(self, request: Request, lane: Lane) -> None:
+        """A request leaves, for the first time or once more; its chunks and cancels follow it."""
+        if not request.id:
+            self.last_id += 1
+            request.id = self.last_id
+            self.unanswered[request.id] = request
+            request.sent()
         for step, array in request.chunks:
             lane.bulk.append((request, _Chunks(step, array, 0)))
+        self._cancel_again(request)
+
+    def _cancel_again(self, request: Request) -> None:
+        for step in request.cancels:
+            self._control.append((Parcel(wire.CANCEL, 0, (self.seen, step)), request.id))
 
     # The link's side: what came.
 
@@ -356,6 +373,10 @@ class Conversation:
         handler = _HANDLERS.get(frame.kind)
         if handler is None:
             raise RemoteProtocolError(f"a frame of kind {frame.kind} has no place in a conversation")
+        if self._greeted == (frame.kind == wire.RESUME):
+            raise RemoteProtocolError("a conversation on a new road begins with one resume")
+        if frame.size > wire.MAX_EXEMPT and frame.kind in _EXEMPT:
+            raise RemoteProtocolError(f"a frame of kind {frame.kind} and {frame.size} bytes, which no credit pays for")
         handler(self, frame, wire.parse(frame))
 
     def _charge(self, frame: Frame) -> None:
@@ -376,6 +397,9 @@ class Conversation:
             raise RemoteProtocolError("a resume of another pair of lives")
         if message.received > self.last_id:
             raise RemoteProtocolError(f"received up to {message.received} where {self.last_id} were sent")
+        if message.received < self.seen:
+            raise RemoteProtocolError(f"received up to {message.received} where {self.seen} were answered")
+        self._greeted = True
         self.they_can = message.can
         self._on_seen(message.seen)
         if not self._resumed:
@@ -389,14 +413,17 @@ class Conversation:
             lane.queue.clear()
             lane.bulk.clear()
             lane.queue.extend(waiting)
-        for number in sorted(self.unanswered, reverse=True):
-            request = self.unanswered[number]
+        # What the far end lacks leaves first, in the order of the ids whatever the lanes. It was within the credit
+        # once, and credit starts afresh, so it need not wait for any.
+        self._resending.clear()
+        for number, request in self.unanswered.items():
             assert request.parcel is not None
-            lane = self.lane(request.parcel.lane)
             if number > received:
-                lane.queue.appendleft((request, request.parcel))
+                self._resending.append(request)
+                continue
             for step, array in request.chunks:
-                lane.bulk.append((request, _Chunks(step, array, 0)))
+                self.lane(request.parcel.lane).bulk.append((request, _Chunks(step, array, 0)))
+            self._cancel_again(request)
         self._resend_answers()
 
     def _resend_answers(self) -> None:
@@ -404,7 +431,7 @@ class Conversation:
         self.floor = self.forgotten
         self._new_above.clear()
         self._new_failures.clear()
-        for served in list(self.served.values()):
+        for served in self.served.values():
             lane = self.lane(served.lane)
             self._new_failures.extend(served.failures)
             served.unsent = len(served.answers)
@@ -414,7 +441,8 @@ class Conversation:
                 else:
                     answer.at = 0
                     lane.bulk.append((served, answer))
-            if served.done and not served.unsent:
+        for served in self.served.values():
+            if served.done and not served.unsent and served.id > self.floor:
                 self._answered(served)
         self._answers_due = True
 
@@ -460,8 +488,12 @@ class Conversation:
             return  # a resend of what has landed, or nobody waits for it any more
         landing = request.landings.get(chunk.step)
         if landing is None:
-            dtype, shape, _ = tensor.check_descr(chunk.descr, chunk.shape)
-            landing = request.landings[chunk.step] = tensor.Landing(dtype, shape)
+            try:
+                dtype, shape, _ = tensor.check_descr(chunk.descr, chunk.shape)
+                landing = request.landings[chunk.step] = tensor.Landing(dtype, shape)
+            except LimitExceeded as error:
+                self._failed(Failure(request.id, chunk.step, error.code, "", error.message, "", request.id, chunk.step))
+                return
         if landing.land(chunk.offset, body):
             del request.landings[chunk.step]
             request.value(chunk.step, landing.array)
@@ -473,7 +505,8 @@ class Conversation:
         if request is not None:
             body = frame.body
             for step, descr, shape, offset in message.values:
-                request.value(step, _value(descr, shape, offset, body))
+                if request.wants(step):
+                    request.value(step, _value(descr, shape, offset, body))
             if frame.flags & wire.LAST:
                 self._settle(frame.id)
         self.consumed(frame.lane, frame.size, self.generation)
@@ -489,15 +522,19 @@ class Conversation:
             raise RemoteProtocolError(f"answered up to {frame.id} where {self.last_id} were asked")
         self._on_seen(message.seen)
         for failure in message.failures:
-            request = self._request(failure.id)
-            if request is not None:
-                request.failed(failure)
+            self._failed(failure)
         for number in message.above:
             self._request(number)
             self._settle(number)
         # Ids are asked in order, so the first of the table is the lowest.
         while self.unanswered and (lowest := next(iter(self.unanswered))) <= frame.id:
             self._settle(lowest)
+
+    def _failed(self, failure: Failure) -> None:
+        request = self._request(failure.id)
+        if request is not None and failure.step not in request.failures:
+            request.failures.add(failure.step)
+            request.failed(failure)
 
     def _settle(self, number: int) -> None:
         request = self.unanswered.pop(number, None)
@@ -530,7 +567,10 @@ class Conversation:
 
 def _value(descr: str, shape: List[int], offset: int, body: memoryview) -> Any:
     is_document = descr == wire.DOCUMENT
-    dtype, dims, nbytes = tensor.check_descr("|u1" if is_document else descr, shape)
+    try:
+        dtype, dims, nbytes = tensor.check_descr("|u1" if is_document else descr, shape)
+    except LimitExceeded as error:
+        raise RemoteProtocolError(error.message) from None
     end = offset + nbytes
     if end > len(body) or offset & 7:
         raise RemoteProtocolError(f"a value of bytes {offset} to {end} in a body of {len(body)}")
@@ -538,6 +578,7 @@ def _value(descr: str, shape: List[int], offset: int, body: memoryview) -> Any:
     return wire.document(piece) if is_document else tensor.copy_out(dtype, dims, piece)
 
 
+_EXEMPT = frozenset((wire.RESUME, wire.CREDIT, wire.CANCEL, wire.ANSWERS))
 _HANDLERS: Dict[int, Callable[[Conversation, Frame, Any], None]] = {
     wire.RESUME: Conversation._on_resume,
     wire.CREDIT: Conversation._on_credit,

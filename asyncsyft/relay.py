@@ -32,11 +32,14 @@ logger = logging.getLogger(__name__)
 EXEMPT_ROOM = 1 << 18
 #: Bytes that wait for one destination, from all senders; past it, it does not read and is cut.
 MAX_WAITING = 64 << 20
+#: Of these from one sender, on however many lanes, so that no single one can have a destination cut.
+MAX_FROM_ONE = 16 << 20
 #: Peers listed in one frame, so that it stays small.
 PEERS_TOGETHER = 500
 #: Peers at once, unless told otherwise.
 MAX_PEERS = 10_000
 
+_COUNTED = ("messages_sent", "messages_received", "bytes_sent", "bytes_received")
 _FROM = struct.Struct("<I")
 _FROM_AT = 8
 #: Kinds that only a link's own ends may say to each other.
@@ -53,6 +56,14 @@ class Outbox:
         self.waiting = 0
         self.lanes: Set[int] = set()
         self.member = member
+
+    def last(self, news: Parcel) -> None:
+        """The sender left: what it said before still arrives, ahead of the news that it left."""
+        pieces: List[Buffer] = []
+        size = news.write(pieces, 0, 0)
+        self.frames.append(b"".join(pieces))
+        self.waiting += size
+        self.member.waiting += size
 
     def take(self, out: List[Buffer], budget: int) -> int:
         """As a link's source."""
@@ -88,12 +99,14 @@ class Member:
         while at < end:
             if end - at < HEADER_SIZE:
                 raise RemoteProtocolError(f"{end - at} bytes after the last frame are no header")
-            kind, _, lane, where, sender, meta_len, _, body_len = HEADER.unpack_from(message, at)
+            kind, _, lane, where, sender, meta_len, frame_id, body_len = HEADER.unpack_from(message, at)
             after = at + HEADER_SIZE + (meta_len + 7 & ~7) + (body_len + 7 & ~7)
             if after > end or after - at > wire.MAX_FRAME:
                 raise RemoteProtocolError(f"a frame says {after - at} bytes where {end - at} are left")
             if sender:
                 raise RemoteProtocolError("who sends a frame is for the relay to write")
+            if frame_id > wire.MAX_ID:
+                raise RemoteProtocolError(f"id {frame_id} is past 2^53-1")
             if where != to:
                 if to:
                     self.relay.forward(self, to, message[begin:at], lanes)
@@ -112,12 +125,10 @@ class Member:
         if to:
             self.relay.forward(self, to, message[begin:at], lanes)
 
-    def tell(self, joined: List[PeerInfo], left: List[Any]) -> None:
-        """Say who came and who went."""
+    def tell(self, joined: List[PeerInfo]) -> None:
+        """Say who came."""
         for start in range(0, len(joined), PEERS_TOGETHER):
             self.link.send(Parcel(wire.PEERS, 0, (joined[start : start + PEERS_TOGETHER], [])))
-        if left:
-            self.link.send(Parcel(wire.PEERS, 0, ([], left)))
 
 
 class Relay(Lifetime):
@@ -146,7 +157,7 @@ class Relay(Lifetime):
         self.bytes_passed = self.peers_joined = self.peers_refused = 0
         self.slow_consumers = self.credit_exceeded = 0
         self.draining = False
-        self._ended: Dict[str, int] = {}  # what links that ended had counted
+        self._ended = dict.fromkeys(("frames", *_COUNTED), 0)  # what links that ended had counted
         self._names: Dict[str, Member] = {}
         self._links: List[Member] = []
         self._last_number = 0
@@ -173,9 +184,9 @@ class Relay(Lifetime):
 
     @staticmethod
     def _count(member: Member, totals: Dict[str, int]) -> None:
-        totals["frames"] = totals.get("frames", 0) + member.frames
-        for name in ("messages_sent", "messages_received", "bytes_sent", "bytes_received"):
-            totals[name] = totals.get(name, 0) + getattr(member.link.transport, name)
+        totals["frames"] += member.frames
+        for name in _COUNTED:
+            totals[name] += getattr(member.link.transport, name)
 
     async def _open(self) -> None:
         self.slot = slot_class()
@@ -251,10 +262,10 @@ class Relay(Lifetime):
         outbox.waiting += size
         destination.waiting += size
         self.bytes_passed += size
-        if outbox.waiting > len(outbox.lanes) * WINDOW + EXEMPT_ROOM:
+        if outbox.waiting > min(len(outbox.lanes) * WINDOW + EXEMPT_ROOM, MAX_FROM_ONE):
             self._part(sender, destination)
         elif destination.waiting > MAX_WAITING:
-            self.slow_consumers += 1
+            self.slow_consumers += destination.link.error is None
             destination.link.abort(LinkClosed("a slow consumer"))
         else:
             destination.link.ready(outbox)
@@ -302,10 +313,10 @@ class Relay(Lifetime):
         me = PeerInfo(0, "relay", RELAY, self.incarnation)
         welcome: Tuple[Any, ...] = (wire.VERSION, info.number, self.epoch, me, everyone[:PEERS_TOGETHER], {})
         member.link.send(Parcel(wire.WELCOME, 0, welcome))
-        member.tell(everyone[PEERS_TOGETHER:], [])
+        member.tell(everyone[PEERS_TOGETHER:])
         for other in self.members.values():
             if other.info is not None and other.info.role == DRIVER:
-                other.tell([info], [])
+                other.tell([info])
         self.members[info.number] = self._names[info.name] = member
         self.peers_joined += 1
         member.greeted.set(None)
@@ -330,11 +341,12 @@ class Relay(Lifetime):
             return
         del self.members[info.number], self._names[info.name]
         reason = "" if member.goodbye is not None else str(member.link.error or "the link ended without a goodbye")
-        for other in list(self.members.values()):
-            if other.info is not None and (other.info.role == DRIVER or info.number in other.talked):
-                other.tell([], [(info.number, reason)])
+        news = Parcel(wire.PEERS, 0, ([], [(info.number, reason)]))
+        for other in self.members.values():
             outbox = other.outboxes.pop(info.number, None)
-            if outbox is not None:
-                # What it said before it left still arrives, ahead of the news that it left.
-                other.talked.discard(info.number)
+            if outbox is not None and outbox.frames:
+                outbox.last(news)
+            elif other.info is not None and (other.info.role == DRIVER or info.number in other.talked):
+                other.link.send(news)
+            other.talked.discard(info.number)
         logger.info("%s %s left: %s", info.role, info.name, reason or "goodbye")

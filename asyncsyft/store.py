@@ -6,6 +6,7 @@ programs; that an object is still *pending* is noted here, and who waits for it 
 
 from __future__ import annotations
 
+import threading
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
 
 from .errors import LimitExceeded
@@ -14,7 +15,7 @@ from .wire import Failure
 
 #: Bytes that a worker holds unless told otherwise.
 DEFAULT_LIMIT = 8 << 30
-#: Objects of one owner: a bound on what the table of a small-object flood costs.
+#: Objects of one owner, poisoned and pending ones too: a bound on what the table of a small-object flood costs.
 MAX_OBJECTS = 1_000_000
 
 Outcome = Union[Array, Failure]
@@ -30,11 +31,12 @@ class Label(NamedTuple):
 class Pending:
     """An object that is on its way: chunks are arriving, a move is under way, or its program is parked."""
 
-    __slots__ = ("waiters", "doomed")
+    __slots__ = ("doomed", "nbytes", "waiters")
 
-    def __init__(self) -> None:
-        self.waiters: List[Callable[[int], None]] = []
+    def __init__(self, nbytes: int = 0) -> None:
+        self.waiters: List[Callable[[int, Optional[Outcome]], None]] = []
         self.doomed = False  # deleted before it came
+        self.nbytes = nbytes  # room that is kept for it
 
 
 class Space:
@@ -47,7 +49,19 @@ class Space:
         self.labels: Dict[int, Label] = {}
         #: Tensors on offer to another worker: (its incarnation, ticket) -> array or failure.
         self.offers: Dict[Tuple[bytes, bytes], Outcome] = {}
+        #: Bytes of what is held, on offer or expected.
         self.nbytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        """Number of ids in use."""
+        return len(self.objects) + len(self.poisons) + len(self.pending)
+
+    def grow(self, nbytes: int) -> None:
+        """Count bytes more, or less; programs of several threads may do so at the same time."""
+        with self._lock:
+            self.nbytes += nbytes
 
     def knows(self, number: int) -> bool:
         """Whether there is, or will be, an object of that id."""
@@ -64,13 +78,13 @@ class Space:
             self.poisons[number] = outcome
         else:
             self.objects[number] = outcome
-            self.nbytes += outcome.nbytes
+            self.grow(outcome.nbytes)
 
     def delete(self, number: int) -> bool:
         """Forget an object; False if there is none. One that is pending is dropped when it comes."""
         array = self.objects.pop(number, None)
         if array is not None:
-            self.nbytes -= array.nbytes
+            self.grow(-array.nbytes)
         elif self.poisons.pop(number, None) is None:
             pending = self.pending.get(number)
             if pending is None or pending.doomed:
@@ -79,20 +93,20 @@ class Space:
         self.labels.pop(number, None)
         return True
 
-    def expect(self, number: int) -> Pending:
-        """Note that an object is on its way."""
-        pending = self.pending[number] = Pending()
-        return pending
+    def expect(self, number: int, nbytes: int = 0) -> None:
+        """Note that an object is on its way, and keep room for it."""
+        self.pending[number] = Pending(nbytes)
+        self.grow(nbytes)
 
     def delete_arrays(self, numbers: List[int]) -> bool:
         """Forget these objects if all are plain arrays without a label; False, and nothing done, otherwise."""
         objects = self.objects
-        found = [objects[number] for number in numbers if number in objects]
+        found = {number: objects[number] for number in numbers if number in objects}
         if self.labels or len(found) != len(numbers):
             return False
-        for number in numbers:
+        for number in found:
             del objects[number]
-        self.nbytes -= sum([array.nbytes for array in found])
+        self.grow(-sum([array.nbytes for array in found.values()]))
         return True
 
     def settle(self, number: int) -> None:
@@ -100,10 +114,12 @@ class Space:
         pending = self.pending.pop(number, None)
         if pending is None:
             return
-        for waiter in pending.waiters:
-            waiter(number)
-        if pending.doomed:
+        self.grow(-pending.nbytes)
+        outcome = self.outcome(number)
+        if pending.doomed:  # only for those who named it before it was deleted
             self.delete(number)
+        for waiter in pending.waiters:
+            waiter(number, outcome)
 
     def resolve(self, number: int, outcome: Outcome) -> None:
         """A pending object is here, or failed."""
@@ -114,7 +130,23 @@ class Space:
     def named(self, name_or_tags: Iterable[str]) -> List[int]:
         """The ids of objects that bear all of these as their name or as tags."""
         wanted: Set[str] = set(name_or_tags)
-        return [n for n, label in self.labels.items() if n in self.objects and wanted <= {label.name, *label.tags}]
+        labels = list(self.labels.items())  # a program in a thread may delete some meanwhile
+        return [n for n, label in labels if n in self.objects and wanted <= {label.name, *label.tags}]
+
+    def offer(self, ticket: Tuple[bytes, bytes], outcome: Outcome) -> bool:
+        """Hold something for another worker, whatever becomes of the object; False if the ticket is in use."""
+        if ticket in self.offers:
+            return False
+        self.offers[ticket] = outcome
+        self.grow(0 if isinstance(outcome, Failure) else outcome.nbytes)
+        return True
+
+    def claim(self, ticket: Tuple[bytes, bytes]) -> Optional[Outcome]:
+        """What is on offer under a ticket, once."""
+        outcome = self.offers.pop(ticket, None)
+        if outcome is not None and not isinstance(outcome, Failure):
+            self.grow(-outcome.nbytes)
+        return outcome
 
 
 class Store:
@@ -139,7 +171,8 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Bytes held, an alias counted like an object of its own."""
-        return self.own.nbytes + sum(space.nbytes for space in self.spaces.values())
+        # A list: an owner may come while a program in a thread asks.
+        return self.own.nbytes + sum([space.nbytes for space in list(self.spaces.values())])
 
     @property
     def objects(self) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import math
+import re
+import struct
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
@@ -67,7 +69,7 @@ def as_tensor(value: Any) -> Array:
 def raw(array: Array) -> memoryview:
     """The bytes of a C-ordered array, without a copy."""
     # A view on an empty array cannot be cast, and one on a 0-d array has no length: both go by reshape.
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def check_descr(descr: Any, shape: Any) -> Tuple[DType, Tuple[int, ...], int]:
@@ -75,31 +77,36 @@ def check_descr(descr: Any, shape: Any) -> Tuple[DType, Tuple[int, ...], int]:
 
     Raises: RemoteProtocolError if they are not what they should be, LimitExceeded past ``MAX_BYTES``.
     """
+    # The types first: True and 1.0 are found in a table where 1 is.
+    if type(descr) is not str or type(shape) is not list or len(shape) > MAX_DIMS:
+        raise RemoteProtocolError(f"a tensor is a dtype's descriptor and a list of at most {MAX_DIMS} dimensions")
+    if [dim for dim in shape if type(dim) is not int]:
+        raise RemoteProtocolError("a dimension is a whole number")
     try:
         return _CHECKED[descr, tuple(shape)]
-    except (KeyError, TypeError):
+    except KeyError:
         pass
-    dtype = DTYPES.get(descr) if type(descr) is str else None
+    dtype = DTYPES.get(descr)
     if dtype is None:
-        raise RemoteProtocolError(f"no such dtype: {str(descr)[:40]!r}")
-    if type(shape) is not list or len(shape) > MAX_DIMS:
-        raise RemoteProtocolError(f"a shape is a list of at most {MAX_DIMS} dimensions")
-    for dim in shape:
-        if type(dim) is not int or dim < 0:
-            raise RemoteProtocolError(f"not a dimension: {str(dim)[:40]}")
+        raise RemoteProtocolError(f"no such dtype: {descr[:40]!r}")
+    if shape and min(shape) < 0:
+        raise RemoteProtocolError(f"not a dimension: {min(shape)}")
     nbytes = math.prod(shape) * dtype.itemsize
     # The dimensions beside a 0 count too: numpy multiplies them before it sees the 0.
     if math.prod(dim or 1 for dim in shape) * dtype.itemsize > MAX_BYTES:
         raise LimitExceeded(f"a tensor of shape {shape} is past the limit of {MAX_BYTES} bytes")
-    if len(_CHECKED) < MAX_CHECKED:
-        _CHECKED[descr, tuple(shape)] = dtype, tuple(shape), nbytes
-    return dtype, tuple(shape), nbytes
+    if len(_CHECKED) >= MAX_CHECKED:
+        _CHECKED.clear()
+    checked = _CHECKED[descr, tuple(shape)] = dtype, tuple(shape), nbytes
+    return checked
 
 
 def copy_out(dtype: DType, shape: Sequence[int], buffer: memoryview) -> Array:
     """A fresh, writable, aligned array from bytes that stay somebody else's."""
     if not len(buffer):
         return np.empty(shape, dtype)
+    if dtype.kind == "b":  # numpy relies on its booleans being 0 or 1; bytes that came may be anything
+        return np.not_equal(np.frombuffer(buffer, np.uint8), 0).reshape(shape)
     return np.frombuffer(buffer, dtype).reshape(shape).copy()
 
 
@@ -130,7 +137,11 @@ class Landing:
             raise RemoteProtocolError(f"a chunk of bytes {offset} to {end} where {self.at} of {self.nbytes} are here")
         self._bytes[offset:end] = piece
         self.at = end
-        return end == self.nbytes
+        if end < self.nbytes:
+            return False
+        if self.array.dtype.kind == "b":
+            np.not_equal(self.array.view(np.uint8), 0, out=self.array)
+        return True
 
 
 def to_npy(array: Any) -> bytes:
@@ -145,31 +156,45 @@ def from_npy(data: Union[bytes, bytearray, memoryview]) -> Array:
 
     Raises: RemoteProtocolError if the bytes are no such file or hold a dtype that does not travel.
     """
-    file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise ValueError(f"npy version {version}")
-        shape, fortran, dtype = read_header(file)
-    # numpy evaluates the header as a Python literal: hostile bytes bring out any of these.
-    except (ValueError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError, UnicodeError) as error:
-        raise RemoteProtocolError(f"not a .npy file: {str(error)[:100]}") from None
-    try:
-        descr = descriptor(dtype)
-    except TypeError as error:
-        raise RemoteProtocolError(str(error)) from None
-    _, _, nbytes = check_descr(descr, list(shape))
-    rest = memoryview(data)[file.tell() :]
+    dtype, fortran, shape, at = _npy_header(memoryview(data))
+    rest = memoryview(data)[at:]
+    descr = descriptor(dtype)
+    _, _, nbytes = check_descr(descr, shape)
     if len(rest) != nbytes:
         raise RemoteProtocolError(f"a .npy file of shape {shape} has {len(rest)} bytes of data instead of {nbytes}")
-    flat = np.frombuffer(rest, dtype).astype(DTYPES[descr])
+    flat = copy_out(dtype, (-1,) if nbytes else (0,), rest).astype(DTYPES[descr], copy=False)
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def dims(array: Array) -> List[int]:
-    """The shape as a list, as it travels."""
-    return list(array.shape)
+#: Bytes of a header: numpy's own are 118, and it refuses longer ones than this too.
+MAX_NPY_HEADER = 10_000
+_NPY_SIZE = {b"\x93NUMPY\x01\x00": struct.Struct("<H"), b"\x93NUMPY\x02\x00": struct.Struct("<I")}
+_NPY_FIELDS = (
+    re.compile(rb"""["']descr["']\s*:\s*["']([<>|=]?)([a-z]\d{1,2})["']"""),
+    re.compile(rb"""["']fortran_order["']\s*:\s*(True|False)"""),
+    re.compile(rb"""["']shape["']\s*:\s*\(((?:\s*\d{1,19}\s*,)*\s*(?:\d{1,19}\s*)?)\)"""),
+)
+
+
+def _npy_header(data: memoryview) -> Tuple[DType, bool, List[int], int]:
+    """The dtype, order and shape of a ``.npy`` file and where its data begin; numpy would evaluate this as Python."""
+    size_at = _NPY_SIZE.get(bytes(data[:8]))
+    if size_at is None or len(data) < 8 + size_at.size:
+        raise RemoteProtocolError("not a .npy file of version 1.0 or 2.0")
+    begin = 8 + size_at.size
+    (size,) = size_at.unpack_from(data, 8)
+    if size > MAX_NPY_HEADER or begin + size > len(data):
+        raise RemoteProtocolError(f"a .npy header of {size} bytes")
+    header, found = bytes(data[begin : begin + size]).strip(), []
+    for field in _NPY_FIELDS:
+        match = field.search(header)
+        if match is None:
+            raise RemoteProtocolError(f"not a .npy header, or a dtype that does not travel: {header[:100]!r}")
+        header = header[: match.start()] + header[match.end() :]
+        found.append(match.groups())
+    (endian, code), (order,), (dims,) = found
+    descr = ("|" if code in (b"b1", b"i1", b"u1") else "<") + code.decode()
+    if not re.fullmatch(rb"\{[\s,]*\}", header) or descr not in DTYPES:
+        raise RemoteProtocolError(f"not a .npy header, or a dtype that does not travel: {descr} {header[:100]!r}")
+    dtype = DTYPES[descr].newbyteorder(">") if endian == b">" else DTYPES[descr]
+    return dtype, order == b"True", [int(dim) for dim in dims.split(b",") if dim.strip()], begin + size

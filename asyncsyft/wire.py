@@ -34,8 +34,8 @@ BATCH = 1 << 16
 MAX_EXEMPT = 1 << 16
 #: Largest id: what a JavaScript number holds exactly.
 MAX_ID = (1 << 53) - 1
-#: Entries of one list in a meta: msgpack allocates what a list declares, at each of at most 1,024 levels.
-MAX_LIST = 1 << 14
+#: Entries of one list in a meta: msgpack allocates what a list declares, at each of at most 1,024 levels, 8 bytes each.
+MAX_LIST = 1 << 12
 INCARNATION_SIZE = 8
 
 # Kinds: below 16 they concern a link, from 16 on a conversation.
@@ -216,13 +216,15 @@ class Parcel:
         self.meta_len = len(packed)
         self.pieces: List[Buffer] = [packed + _PAD[len(packed) & 7]]
         self.body_len = 0
+        end = 0  # of the last buffer, padded: what the body's length leaves out
         for buffer in body:
             size = len(buffer)
             self.pieces.append(buffer)
             if size & 7:
                 self.pieces.append(_PAD[size & 7])
-            self.body_len += size + 7 & ~7
-        self.size = HEADER_SIZE + len(self.pieces[0]) + self.body_len
+            self.body_len = end + size
+            end += size + 7 & ~7
+        self.size = HEADER_SIZE + len(self.pieces[0]) + end
         if self.size > MAX_FRAME:
             raise LocalProtocolError(f"a frame of {self.size} bytes is past the limit of {MAX_FRAME}")
 
@@ -336,7 +338,8 @@ def _welcome(m: List[Any]) -> Welcome:
 
 
 def _peers(m: List[Any]) -> Peers:
-    return Peers([_peer(p) for p in _list(m[0])], [(_int(p[0], 0xFFFFFFFF), _text(p[1])) for p in _list(m[1])])
+    left = [_list(entry) for entry in _list(m[1])]
+    return Peers([_peer(p) for p in _list(m[0])], [(_int(e[0], 0xFFFFFFFF), _text(e[1])) for e in left])
 
 
 def _failure(m: List[Any]) -> Failure:
@@ -348,10 +351,11 @@ def _failure(m: List[Any]) -> Failure:
 
 
 def _values(m: List[Any]) -> Values:
-    for step, _, _, offset in m[1]:
+    values = _list(m[1])
+    for step, _, _, offset in values:
         if type(step) is not int or type(offset) is not int or offset < 0:
             raise ValueError("a value is a step, a descriptor, a shape and an offset")
-    return Values(_int(m[0]), _list(m[1]))
+    return Values(_int(m[0]), values)
 
 
 _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: What this worker can do, for the other side to see: level 2 is put, get, delete and ops (docs/protocol.md).
 LEVEL = 2
+#: Seconds that programs under way may take to end before the worker says goodbye.
+DRAIN = 3.0
 
 
 class Worker(Lifetime):
@@ -91,8 +93,17 @@ class Worker(Lifetime):
             await self.join(await dial(self._relay, ssl=self._ssl))
 
     async def _close(self) -> None:
+        with anyio.move_on_after(DRAIN):
+            await self._idle()
         self.peer.close("the worker ends")
         await self.peer.drained()
+
+    async def _idle(self) -> None:
+        """Return when no program is running or waiting."""
+        if self.executor.jobs:
+            idle: Slot[None] = self.peer.slot()
+            self.executor.on_idle = lambda: idle.set(None)
+            await idle
 
     async def _serve(self, host: str, port: int, *, task_status: Any) -> None:
         async def accept(transport: Transport, headers: Mapping[str, str]) -> None:

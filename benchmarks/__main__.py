@@ -1,59 +1,27 @@
-"""``python -m benchmarks NAME [--quick] [--json FILE|-]``: a table for people, a JSON object for programs."""
+"""``python -m benchmarks transport|scale|throttle|page``: a table for people, a JSON object for programs."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import sys
-from pathlib import Path
 
-from benchmarks import transport
-from benchmarks.report import report, table
-from benchmarks.rounds import BenchmarkFailed, run
-from benchmarks.stacks import STACKS
+from benchmarks import page, scale, throttle, transport
 
-BENCHMARKS = {"transport": transport}
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=sorted(BENCHMARKS))
-    parser.add_argument("--quick", action="store_true", help="short rounds; less than two minutes in all")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there; - prints them, the table on stderr")
-    parser.add_argument("--rounds", type=int, help="how many (default 9, quick 5)")
-    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 2, quick 1)")
-    parser.add_argument(
-        "--stack", action="append", choices=sorted(STACKS), help="only this one (repeatable); no ratios"
-    )
-    return parser.parse_args()
+COMMANDS = {
+    "transport": (transport, "asyncsyft and its peers side by side"),
+    "scale": (scale, "one relay with 1 to 5,000 workers, and tensors of all sizes"),
+    "throttle": (throttle, "a TCP proxy of limited bandwidth, with delay"),
+    "page": (page, "fill docs/benchmarks.md and its pictures from the JSON of runs"),
+}
 
 
 def main() -> int:
-    asked = arguments()
-    benchmark = BENCHMARKS[asked.name]
-    stacks = asked.stack or benchmark.STACKS
-    ratios = {} if asked.stack else benchmark.RATIOS
-    rounds = asked.rounds or (5 if asked.quick else 9)
-    seconds = asked.seconds or (1.0 if asked.quick else 2.0)
-
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    try:
-        taken = asyncio.run(run(stacks, rounds, seconds, progress))
-    except BenchmarkFailed as why:
-        print(f"benchmark failed: {why}", file=sys.stderr)
-        return 1
-    made = report(taken, ratios)
-    if asked.json == "-":
-        print(table(made), file=sys.stderr)
-        print(json.dumps(made, indent=2))
-    else:
-        print(table(made))
-        if asked.json:
-            Path(asked.json).write_text(json.dumps(made, indent=2) + "\n", "utf-8")
-    return 0
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (module, what) in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=what, description=what))
+    asked = parser.parse_args()
+    return COMMANDS[asked.command][0].main(asked)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One end of a stack, in a process of its own: ``python -m benchmarks.end STACK serve`` or ``... drive PORT``.
+"""One end of a stack, in a process of its own: ``python -m benchmarks.end STACK SERVER|drive [PORT...]``.
 
 It is told what to do by lines of JSON on its standard input, answers in kind on its standard output, and ends when
 its input does. It knows nothing of rounds, medians or other stacks.
@@ -13,10 +13,11 @@ import resource
 import sys
 import threading
 import time
+import traceback
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 import anyio
 import anyio.to_thread
@@ -30,18 +31,18 @@ def tell(**answer: object) -> None:
 
 
 def usage() -> Dict[str, float]:
-    """CPU seconds of this process, all threads, and its peak memory in bytes since the last :func:`forget_peak`."""
-    return {"cpu": time.process_time(), "peak": peak_memory()}
+    """CPU seconds of this process, all threads; bytes that it holds, and the most since :func:`forget_peak`."""
+    return {"cpu": time.process_time(), "held": memory("VmRSS"), "peak": memory("VmHWM")}
 
 
-def peak_memory() -> int:
+def memory(name: str) -> int:
     # Not ru_maxrss where /proc is: on Linux that starts at the peak of the process that forked this one.
     try:
         lines = Path("/proc/self/status").read_text("ascii").splitlines()
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def forget_peak() -> None:
@@ -59,17 +60,17 @@ def answer_usage() -> None:
     os._exit(0)
 
 
-async def serve(stack: Stack) -> None:
-    def ready(port: int) -> None:
-        tell(port=port)
+async def serve(stack: Stack, server: str, ports: List[int]) -> None:
+    def ready(*mine: int) -> None:
+        tell(ports=mine)
         threading.Thread(target=answer_usage, daemon=True).start()
 
-    await stack.serve(ready)
+    await getattr(stack, server)(ready, *ports)
 
 
-async def drive(stack: Stack, port: int) -> None:
-    async with stack.client(port) as measures:
-        tell(measures=list(measures), versions={name: metadata.version(name) for name in stack.VERSIONS_OF})
+async def drive(stack: Stack, ports: List[int]) -> None:
+    async with stack.client(*ports) as measures:
+        tell(measures=list(measures), **usage())
         while True:
             line = await anyio.to_thread.run_sync(sys.stdin.readline)
             if not line:
@@ -78,22 +79,34 @@ async def drive(stack: Stack, port: int) -> None:
             forget_peak()
             before = usage()
             sample = await measures[order["measure"]](order["seconds"])
-            after = usage()
-            tell(
-                operations=sample.operations,
-                seconds=sample.seconds,
-                cpu=after["cpu"] - before["cpu"],
-                peak=after["peak"],
-            )
+            tell(**sample._asdict(), before=before, after=usage())
+
+
+def check(names: List[str]) -> None:
+    """Say which versions are here of what these stacks need, or which stack lacks what."""
+    versions: Dict[str, str] = {}
+    for name in names:
+        try:
+            versions.update({each: metadata.version(each) for each in load(name).VERSIONS_OF})
+        except ImportError as why:  # PackageNotFoundError is one
+            tell(failed=f"{name} cannot run here: {why}")
+            return
+    tell(versions=versions)
 
 
 def main() -> None:
     name, role, *rest = sys.argv[1:]
-    stack = load(name)
-    if role == "serve":
-        anyio.run(serve, stack, backend=stack.BACKEND)
-    else:
-        anyio.run(functools.partial(drive, stack, int(rest[0])), backend=stack.BACKEND)
+    if name == "check":
+        return check([role, *rest])
+    stack, ports = load(name), [int(port) for port in rest]
+    does = functools.partial(drive, stack, ports) if role == "drive" else functools.partial(serve, stack, role, ports)
+    try:
+        anyio.run(does, backend=stack.BACKEND)
+    except NotImplementedError as why:
+        tell(failed=str(why))
+    except Exception as why:  # noqa: BLE001 - told to the one that started this end
+        traceback.print_exc()
+        tell(failed=f"{type(why).__name__}: {why}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ import sys
 from statistics import median
 from typing import Any, Dict, List, Mapping, Sequence
 
-from benchmarks.rounds import Figure, Taken
-from benchmarks.transport import Ratio
+from benchmarks.ends import Figure
+from benchmarks.keys import Key
+from benchmarks.rounds import Taken
 
 Report = Dict[str, Any]
-NOTE = "CPU and memory are those of whole processes, CPU of both ends together"
+NOTE = "CPU is that of all processes of a stack together; memory is the peak of each process"
 
 
 def spread(values: Sequence[float]) -> Dict[str, Any]:
@@ -41,29 +42,37 @@ def processor() -> str:
 def summary(figures: Mapping[str, Sequence[Figure]]) -> Dict[str, Any]:
     return {
         key: {
+            "unit": taken[0].unit,
             "per_second": spread([figure.rate for figure in taken]),
             "cpu_us_per_operation": median(figure.cpu for figure in taken) * 1e6,
-            "server_peak_mb": max(figure.server_peak for figure in taken) / 1e6,
-            "client_peak_mb": max(figure.client_peak for figure in taken) / 1e6,
+            "ends": {
+                role: {
+                    "cpu_us_per_operation": median(f.ends[role].cpu / f.operations for f in taken) * 1e6,
+                    "peak_mb": max(figure.ends[role].peak for figure in taken) / 1e6,
+                    "gain_mb": max(figure.ends[role].gain for figure in taken) / 1e6,
+                }
+                for role in taken[0].ends
+            },
         }
         for key, taken in sorted(figures.items())
     }
 
 
-def report(taken: Taken, ratios: Mapping[str, Ratio]) -> Report:
-    """``results``: the ratios of the medians. ``details``: all that is behind them."""
-    figures, measured = taken.figures, summary(taken.figures)
+def report(taken: Taken, keys: Mapping[str, Key]) -> Report:
+    """``results``: the keys, of the medians. ``details``: all that is behind them."""
     results: Dict[str, float] = {}
     behind: Dict[str, Any] = {}
-    for key, ratio in ratios.items():
-        results[key] = measured[ratio.above]["per_second"]["median"] / measured[ratio.below]["per_second"]["median"]
-        pairs = zip(figures[ratio.above], figures[ratio.below])
-        behind[key] = {
-            "what": ratio.what,
-            "target": ratio.target,
-            "by_round": spread([above.rate / below.rate for above, below in pairs]),
+    for name, key in keys.items():
+        results[name] = key.value(taken.figures)
+        behind[name] = {
+            "what": key.what,
+            "target": key.target,
+            "at_most": key.at_most,
+            "reached": key.reached(results[name]),
+            "by_round": spread(key.by_round(taken.figures)),
         }
-    details = {"figures": measured, "ratios": behind, "versions": taken.versions, "machine": machine()}
+    figures = summary(taken.figures)
+    details = {"figures": figures, "keys": behind, "versions": taken.versions, "machine": machine()}
     return {"results": results, "details": details}
 
 
@@ -73,21 +82,36 @@ def columns(rows: Sequence[Sequence[str]]) -> List[str]:
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
-def table(made: Report) -> str:
-    details = made["details"]
-    figures = [["", "per second", "min", "max", "CPU us each", "server MB", "client MB"]]
+def figure_rows(details: Mapping[str, Any]) -> List[List[str]]:
+    rows = [["", "per second", "", "min", "max", "CPU us each", "peak MB"]]
     for key, figure in details["figures"].items():
         rate = figure["per_second"]
-        numbers = [f"{rate[name]:,.0f}" for name in ("median", "min", "max")]
-        numbers += [f"{figure[name]:.1f}" for name in ("cpu_us_per_operation", "server_peak_mb", "client_peak_mb")]
-        figures.append([key, *numbers])
-    ratios = [["", "ratio", "min", "max", "wanted"]]
-    for key, value in made["results"].items():
-        behind = details["ratios"][key]
-        by_round = behind["by_round"]
-        cells = [value, by_round["min"], by_round["max"], behind["target"]]
-        ratios.append([key, *(f"{cell:.2f}" for cell in cells)])
-    told = [f"{name} {version}" for name, version in details["versions"].items()]
+        peaks = " + ".join(f"{end['peak_mb']:.0f}" for end in figure["ends"].values())
+        median_, low, high = (f"{rate[name]:,.0f}" for name in ("median", "min", "max"))
+        rows.append([key, median_, figure["unit"], low, high, f"{figure['cpu_us_per_operation']:.1f}", peaks])
+    return rows
+
+
+def key_rows(made: Report) -> List[List[str]]:
+    rows = [["", "ratio", "min", "max", "wanted", ""]]
+    for name, value in made["results"].items():
+        behind = made["details"]["keys"][name]
+        cells = (value, behind["by_round"]["min"], behind["by_round"]["max"])
+        target = f"{'<=' if behind['at_most'] else '>='} {behind['target']:.2f}"
+        rows.append([name, *(f"{cell:.2f}" for cell in cells), target, "" if behind["reached"] else "not reached"])
+    return rows
+
+
+def where(details: Mapping[str, Any]) -> List[str]:
+    """Lines that say what ran, and on what machine."""
+    told = ", ".join(f"{name} {version}" for name, version in details["versions"].items())
     machine_ = details["machine"]
-    where = f"Python {machine_['python']}, {machine_['processor']}, {machine_['cores']} cores; {NOTE}"
-    return "\n".join([*columns(figures), "", *columns(ratios), "", ", ".join(told), where])
+    return [told, f"Python {machine_['python']}, {machine_['processor']}, {machine_['cores']} cores"]
+
+
+def table(made: Report) -> str:
+    details = made["details"]
+    lines = columns(figure_rows(details))
+    if made["results"]:
+        lines += ["", *columns(key_rows(made))]
+    return "\n".join([*lines, "", *where(details), NOTE])

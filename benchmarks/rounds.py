@@ -1,34 +1,15 @@
-"""Runs stacks against one another: two processes for each, in rounds, in random order.
-
-It knows no library and no ratio; see ``stacks/`` and the file named after the benchmark.
-"""
+"""Runs stacks against one another, in rounds, in random order. It knows no library and no key."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import random
-import sys
-from asyncio.subprocess import PIPE, Process
-from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Callable, Dict, List, NamedTuple, Sequence, cast
+from contextlib import AsyncExitStack
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Set
 
-START = 30.0  # seconds that an end may take to start
-SLACK = 30.0  # seconds that a measure may take beyond those it was given
-STOP = 10.0  # seconds that an end may take to stop
+from benchmarks.ends import Crew, Figure, check, crew
 
-
-class BenchmarkFailed(Exception):
-    """An end died, fell silent or said something else than was asked."""
-
-
-class Figure(NamedTuple):
-    """One measure in one round."""
-
-    rate: float  # operations per second
-    cpu: float  # seconds of CPU per operation, both ends together
-    server_peak: int  # bytes
-    client_peak: int  # bytes
+#: Stacks, each with the measures wanted of it; None: all that it has.
+Wanted = Mapping[str, Optional[Set[str]]]
 
 
 class Taken(NamedTuple):
@@ -38,79 +19,37 @@ class Taken(NamedTuple):
     versions: Dict[str, str]
 
 
-class End:
-    """One end of a stack: a process that answers lines with lines."""
+class Run(NamedTuple):
+    """How long, how often; ``fresh``: all processes start anew in each round, otherwise they live through the run."""
 
-    def __init__(self, name: str, process: Process) -> None:
-        self._name, self._process = name, process
-
-    async def hear(self, seconds: float) -> Dict[str, Any]:
-        stdout = self._process.stdout
-        assert stdout is not None
-        try:
-            line = await asyncio.wait_for(stdout.readline(), seconds)
-        except asyncio.TimeoutError:
-            raise BenchmarkFailed(f"{self._name} said nothing for {seconds:.0f} s") from None
-        if not line:
-            raise BenchmarkFailed(f"{self._name} ended; what it said is above")
-        return cast(Dict[str, Any], json.loads(line))
-
-    async def ask(self, within: float, **order: object) -> Dict[str, Any]:
-        stdin = self._process.stdin
-        assert stdin is not None
-        stdin.write(json.dumps(order).encode() + b"\n")
-        return await self.hear(within)
-
-    async def stop(self) -> None:
-        """Close its input, which ends it; kill it if it does not."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), STOP)
-        except asyncio.TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+    rounds: int
+    seconds: float
+    fresh: bool = True
+    progress: Callable[[str], None] = lambda line: None
 
 
-@asynccontextmanager
-async def end(stack: str, *words: str) -> AsyncIterator[End]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.end", stack, *words, stdin=PIPE, stdout=PIPE
-    )
-    running = End(f"{stack} {words[0]}", process)
-    try:
-        yield running
-    finally:
-        await running.stop()
+async def _measures(stack: str, crew_: Crew, wanted: Optional[Set[str]], seconds: float, taken: Taken) -> None:
+    """Each wanted measure once, in random order."""
+    for name in random.sample(crew_.measures, len(crew_.measures)):
+        if wanted is None or name in wanted:
+            taken.figures.setdefault(f"{stack}.{name}", []).append(await crew_.measure(name, seconds))
 
 
-async def measure(server: End, client: End, name: str, seconds: float) -> Figure:
-    await client.ask(seconds + SLACK, measure=name, seconds=min(0.3, seconds))  # warm up
-    before = await server.ask(START, forget=True)
-    sample = await client.ask(seconds + SLACK, measure=name, seconds=seconds)
-    after = await server.ask(START)
-    operations = sample["operations"]
-    cpu = sample["cpu"] + after["cpu"] - before["cpu"]
-    return Figure(operations / sample["seconds"], cpu / operations, after["peak"], sample["peak"])
-
-
-async def one_round(stack: str, seconds: float, taken: Taken) -> None:
-    """Both ends of one stack, started afresh; its measures in random order."""
-    async with end(stack, "serve") as server:
-        port = (await server.hear(START))["port"]
-        async with end(stack, "drive", str(port)) as client:
-            hello = await client.hear(START)
-            taken.versions.update(hello["versions"])
-            for name in random.sample(hello["measures"], len(hello["measures"])):
-                figure = await measure(server, client, name, seconds)
-                taken.figures.setdefault(f"{stack}.{name}", []).append(figure)
-
-
-async def run(stacks: Sequence[str], rounds: int, seconds: float, progress: Callable[[str], None]) -> Taken:
-    """Each round takes the stacks in a random order of its own."""
-    taken = Taken({}, {})
-    for number in range(rounds):
-        for stack in random.sample(stacks, len(stacks)):
-            progress(f"round {number + 1} of {rounds}: {stack}")
-            await one_round(stack, seconds, taken)
+async def run(wanted: Wanted, how: Run) -> Taken:
+    """Each round takes the stacks in a random order of its own. Raises: BenchmarkFailed."""
+    taken = Taken({}, await check(sorted(wanted)))
+    async with AsyncExitStack() as open_:
+        living: Dict[str, Crew] = {}
+        if not how.fresh:
+            how.progress("starting " + ", ".join(wanted))
+            for stack in wanted:
+                living[stack] = await open_.enter_async_context(crew(stack))
+        for number in range(how.rounds):
+            for stack in random.sample(list(wanted), len(wanted)):
+                how.progress(f"round {number + 1} of {how.rounds}: {stack}")
+                if stack in living:
+                    await _measures(stack, living[stack], wanted[stack], how.seconds, taken)
+                    continue
+                async with crew(stack) as fresh:
+                    await _measures(stack, fresh, wanted[stack], how.seconds, taken)
     return taken

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Set, Tuple, Union
 
-from ..errors import AsyncSyftError, RemoteError
+from ..errors import Cancelled, LimitExceeded, Refused, RemoteError, RemoteProtocolError
+from ..program import DELETE
 from ..protocol import Conversation, Served
-from ..store import Outcome, Space
-from ..wire import Failure
+from ..store import MAX_OBJECTS, Outcome, Space
+from ..tensor import Array
+from ..wire import MAX_ID, Failure
 
 #: Characters of an error's message that travel.
 MAX_MESSAGE = 1000
@@ -29,7 +31,7 @@ class Job:
         self.generation = conversation.generation
         self.index = 0  # the next step
         self.work = 0  # elements touched so far
-        self.values: List[Tuple[int, Any]] = []  # answers not handed over yet: (step, array or document)
+        self.values: List[Tuple[int, Union[Array, bytes]]] = []  # answers not handed over yet; bytes are a document
         self.failures: List[Failure] = []
         self.cancelled: Set[int] = set()
         self.announced: Set[int] = set()  # puts whose tensor arrives in chunks
@@ -37,7 +39,7 @@ class Job:
         self.missing = 0  # pending objects that it is parked for
         self.captured: Dict[int, Outcome] = {}  # inputs kept for it while it was parked
         self.lent: List[int] = []  # of these, what was deleted since and is lent to it while it runs
-        self.made: List[int] = []  # outputs that are pending because it was parked
+        self.made: Dict[int, None] = {}  # outputs that are pending because it was parked, in order
         self.finished = False
 
     @property
@@ -45,13 +47,35 @@ class Job:
         """The number of its lane."""
         return self.served.lane
 
+    def awaits(self, step: Any) -> Set[int]:
+        """The ids that an unchecked step names of objects that others still make or bring."""
+        if not self.space.pending or raw_op(step) == DELETE:
+            return set()
+        return {number for number in raw_inputs(step) if self.is_awaited(number)}
+
+    def is_awaited(self, number: int) -> bool:
+        """Whether an object is pending, and not deleted meanwhile nor an output of this job itself."""
+        pending = self.space.pending.get(number)
+        return pending is not None and not pending.doomed and number not in self.made
+
+    def check_new(self, outs: Tuple[int, ...]) -> None:
+        """Raises: Refused unless the ids of a step's results are free, LimitExceeded if there are too many objects."""
+        space = self.space
+        if space.taken + len(outs) > MAX_OBJECTS:
+            raise LimitExceeded(f"one driver holds at most {MAX_OBJECTS} objects at a worker")
+        if 0 in outs or len(set(outs)) != len(outs):
+            raise Refused("results have ids of their own, from 1 on")
+        for out in outs:
+            if space.outcome(out) is not None or (out in space.pending and out not in self.made):
+                raise Refused(f"object {out} is there already; objects are written once")
+
     def fail(self, step: int, error: Exception, op: str, outs: Tuple[int, ...]) -> Failure:
         """A step went wrong: note it, and poison its results."""
         number = self.served.id
         if isinstance(error, RemoteError):
             code, kind, message = error.code, error.kind or "", error.message
-        elif isinstance(error, AsyncSyftError):
-            code, kind, message = "OpFailed", type(error).__name__, str(error)
+        elif isinstance(error, RemoteProtocolError):
+            code, kind, message = "Refused", "", str(error)
         else:
             code, kind, message = "OpFailed", type(error).__name__, str(error)
         failure = Failure(number, step, code, kind[:64], message[:MAX_MESSAGE], op[:64], number, step)
@@ -65,11 +89,20 @@ class Job:
         if answer:
             self.failures.append(cause._replace(id=self.served.id, step=step))
 
-    def poison(self, outs: Tuple[int, ...], cause: Failure) -> None:
-        """Write the cause where the results would have been."""
+    def abandon(self, step: int, outs: Tuple[int, ...]) -> None:
+        """The job will not bring these objects: who waits for them is told."""
         for out in outs:
             if self.space.outcome(out) is None:
-                self.space.keep(out, cause)
+                cause = self.fail(step, Cancelled("the conversation that was to bring it has ended"), "", ())
+                self.space.resolve(out, cause)
+
+    def poison(self, outs: Tuple[int, ...], cause: Failure) -> None:
+        """Write the cause where the results would have been."""
+        space = self.space
+        for out in outs:
+            is_free = out not in space.pending or out in self.made
+            if is_free and space.outcome(out) is None and space.taken < MAX_OBJECTS:
+                space.keep(out, cause)
 
 
 def raw_inputs(step: Any) -> List[int]:
@@ -78,12 +111,10 @@ def raw_inputs(step: Any) -> List[int]:
     return [number for number in inputs if type(number) is int]
 
 
-def raw_outs(step: Any) -> List[int]:
+def raw_outs(step: Any) -> Tuple[int, ...]:
     """The ids that an unchecked step names as outputs."""
-    outs: Optional[Any] = step[1] if type(step) is list and len(step) > 2 else None
-    if type(outs) is int:
-        return [outs] if outs else []
-    return [out for out in outs if type(out) is int] if type(outs) is list else []
+    outs: Any = step[1] if type(step) is list and len(step) > 2 else ()
+    return tuple([out for out in (outs if type(outs) is list else [outs]) if type(out) is int and 0 < out <= MAX_ID])
 
 
 def raw_op(step: Any) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
+from typing import Callable, Deque, Dict, List, Optional, Set, Tuple
 
 import anyio.to_thread
-import msgpack
 import numpy as np
 from anyio.abc import TaskGroup
 
 from .. import program, tensor, wire
-from ..errors import Cancelled, RemoteError, RemoteProtocolError
+from ..errors import Cancelled, LimitExceeded, Refused, RemoteProtocolError
 from ..protocol import Conversation, Served
-from ..store import Store
+from ..store import Outcome, Store
 from ..wire import Buffer, ChunkOf, Program
 from .job import Job, raw_inputs, raw_op, raw_outs
 from .moves import Moves
@@ -25,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the objects of an owner who vanished are kept.
 RELEASE_AFTER = 5.0
+#: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
+COPIED = 1 << 12
 _BARRIERS = frozenset((program.SEARCH,))
 
 
@@ -48,14 +49,20 @@ class Executor:
         self.tasks: Optional[TaskGroup] = None
         #: Opens a conversation with another peer: (the conversation that asks for it, number, incarnation).
         self.converse: Optional[Callable[[Conversation, int, bytes], Conversation]] = None
+        #: Called when the last job has ended.
+        self.on_idle: Optional[Callable[[], None]] = None
         self.steps_run = 0
         self.jobs: Dict[Tuple[Conversation, int], Job] = {}
         self._lanes: Dict[Tuple[Conversation, int], LaneQueue] = {}
         self._landings: Dict[Tuple[Conversation, int, int], Tuple[tensor.Landing, int]] = {}
+        self._ready: Deque[Tuple[LaneQueue, Job]] = deque()  # parked jobs that need not wait any more
+        self._draining = False
 
     # What the protocol hands over.
 
-    def program(self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int) -> None:
+    def program(
+        self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int
+    ) -> None:
         """Run a program now, or queue it behind those of its lane."""
         job = Job(conversation, served, self.store.space(conversation.theirs), message.steps, body, size)
         self.jobs[conversation, served.id] = job
@@ -64,11 +71,12 @@ class Executor:
             lane = self._lanes[conversation, served.lane] = LaneQueue()
         try:
             program.check_length(message.steps)
-        except RemoteError as error:
+        except LimitExceeded as error:
             job.fail(0, error, "", ())
             job.steps = []
-        for index in message.chunked:
-            self._announce(job, index)
+        else:
+            for index in message.chunked:
+                self._announce(job, index)
         lane.waiting.append(job)
         self._advance(lane)
         if not job.finished:
@@ -90,7 +98,7 @@ class Executor:
     def cancel(self, conversation: Conversation, number: int, step: int) -> None:
         """Mark a step; if it has not begun it will not."""
         job = self.jobs.get((conversation, number))
-        if job is None:
+        if job is None or step >= len(job.steps):
             return
         job.cancelled.add(step)
         entry = self._landings.pop((conversation, number, step), None)
@@ -102,30 +110,41 @@ class Executor:
 
     def ended(self, conversation: Conversation) -> None:
         """A conversation is over: what was queued or arriving is dropped; the objects stay until they are released."""
-        for table in (self._lanes, self._landings, self.jobs):
-            for key in [key for key in table if key[0] is conversation]:  # type: ignore[attr-defined]
-                del table[key]  # type: ignore[attr-defined]
+        jobs = [self.jobs.pop(key) for key in list(self.jobs) if key[0] is conversation]
+        landings = {key: self._landings.pop(key) for key in list(self._landings) if key[0] is conversation}
+        for key in [key for key in self._lanes if key[0] is conversation]:
+            del self._lanes[key]
         self.moves.ended(conversation)
+        # Another conversation of the same owner may wait for what will not come now.
+        by_number = {job.served.id: job for job in jobs}
+        for (_, number, step), (_, out) in landings.items():
+            by_number[number].abandon(step, (out,))
+        for job in jobs:
+            job.abandon(job.index, tuple(job.made))
+        if not self.jobs and self.on_idle is not None:
+            self.on_idle()
 
     def _announce(self, job: Job, index: int) -> None:
         """A tensor will arrive in chunks: make room for it, and let those who name it wait."""
+        if index >= len(job.steps) or index in job.announced:
+            raise RemoteProtocolError(f"step {index} announces no chunks")
+        raw = job.steps[index]
+        job.announced.add(index)
         try:
-            step = program.check(job.steps[index])
+            step = program.check(raw)
             (out,) = step.outs
             dtype, shape, nbytes = tensor.check_descr(step.params.get("dtype"), step.params.get("shape"))
-            if step.op != program.PUT or not nbytes or job.space.knows(out):
-                raise RemoteProtocolError("no put of a new object")
-        except (IndexError, ValueError, RemoteError, RemoteProtocolError) as error:
-            raise RemoteProtocolError(f"step {index} announces no chunks: {error}") from None
-        job.outstanding += 1
-        job.announced.add(index)
-        job.space.expect(out)
-        try:
+            if step.op != program.PUT or not nbytes:
+                raise Refused("what comes in chunks is put, and not empty")
+            job.check_new(step.outs)
             self.store.check_room(nbytes)
-            self._landings[job.conversation, job.served.id, index] = (tensor.Landing(dtype, shape), out)
-        except RemoteError as error:
-            job.space.resolve(out, job.fail(index, error, program.PUT, ()))
-            job.outstanding -= 1
+            landing = tensor.Landing(dtype, shape)
+        except Exception as error:  # noqa: BLE001 - a failure of this step alone; its chunks find no place to land
+            job.fail(index, error, raw_op(raw), raw_outs(raw))
+            return
+        job.outstanding += 1
+        job.space.expect(out, nbytes)
+        self._landings[job.conversation, job.served.id, index] = (landing, out)
 
     # Lanes.
 
@@ -140,35 +159,47 @@ class Executor:
 
     def _park(self, lane: LaneQueue, job: Job) -> bool:
         """Park a job that names pending objects: what it makes is pending too, and what it reads is kept for it."""
-        space = job.space
-        named = {n for step in job.steps[job.index :] if raw_op(step) != program.DELETE for n in raw_inputs(step)}
-        awaited = named & set(space.pending)
+        space, steps = job.space, job.steps[job.index :]
+        awaited = {number for step in steps for number in job.awaits(step)}
         if not awaited:
             return False
 
-        def capture(number: int) -> None:
+        def arrived(number: int, outcome: Optional[Outcome]) -> None:
+            if outcome is not None:
+                job.captured[number] = outcome
+            job.missing -= 1
+            if not job.missing:
+                self._ready.append((lane, job))
+                self._go_on()
+
+        for number in {number for step in steps if raw_op(step) != program.DELETE for number in raw_inputs(step)}:
             outcome = space.outcome(number)
             if outcome is not None:
                 job.captured[number] = outcome
-
-        def arrived(number: int) -> None:
-            capture(number)
-            job.missing -= 1
-            if not job.missing and job in lane.parked:
-                lane.parked.discard(job)
-                self._begin(lane, job)
-                self._advance(lane)
-
-        for number in named:
-            capture(number)
         self._take_back(job)
         for number in awaited:
             space.pending[number].waiters.append(arrived)
         job.missing = len(awaited)
         lane.parked.add(job)
-        for step in job.steps[job.index :]:
-            job.made += [out for out in raw_outs(step) if not space.knows(out) and space.expect(out)]
+        for out in [out for step in steps for out in raw_outs(step)]:
+            if not space.knows(out):
+                space.expect(out)
+                job.made[out] = None
         return True
+
+    def _go_on(self) -> None:
+        """Begin the parked jobs whose wait is over, one after the other: a chain of them must not be a deep stack."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._ready:
+                lane, job = self._ready.popleft()
+                lane.parked.discard(job)
+                self._begin(lane, job)
+                self._advance(lane)
+        finally:
+            self._draining = False
 
     def _begin(self, lane: LaneQueue, job: Job) -> None:
         if (job.conversation, job.served.id) not in self.jobs:
@@ -189,13 +220,14 @@ class Executor:
             if finished:
                 self._finish(lane, job)
                 return
-            if raw_op(job.steps[job.index]) not in LOOP_STEPS:
-                break
-            loop_step(self, job)
-            if job.space.pending and self._park(lane, job):
+            step = job.steps[job.index]
+            if job.awaits(step) and self._park(lane, job):
                 lane.running -= 1
                 self._hand_over(job)
                 return
+            if raw_op(step) not in LOOP_STEPS:
+                break
+            loop_step(self, job)
         self._hand_over(job)
         assert self.tasks is not None
         self.tasks.start_soon(self._run_in_thread, lane, job)
@@ -216,6 +248,7 @@ class Executor:
         self._take_back(job)
         for number in job.made:
             job.space.settle(number)
+        job.body = b""  # a view into the message that brought it, which must be let go
         job.finished = True
         self._hand_over(job)
         if not job.outstanding:
@@ -238,6 +271,8 @@ class Executor:
     def _done(self, job: Job) -> None:
         if self.jobs.pop((job.conversation, job.served.id), None) is not None:
             job.conversation.done(job.served)
+            if not self.jobs and self.on_idle is not None:
+                self.on_idle()
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s: request %d done, %d steps", self.worker, job.served.id, len(job.steps))
 
@@ -254,14 +289,15 @@ class Executor:
         body: List[Buffer] = []
         at = 0
         for step, value in job.values:
-            if not isinstance(value, tensor.Array):
-                data: bytes = msgpack.packb(value)
-                descr, shape = wire.DOCUMENT, (len(data),)
+            data: Buffer
+            if isinstance(value, bytes):
+                descr, shape, data = wire.DOCUMENT, (len(value),), value
             elif value.nbytes > wire.CHUNK:
                 conversation.value(served, step, tensor.as_tensor(value))
                 continue
             else:
-                descr, shape, data = tensor.descriptor(value.dtype), value.shape, value.tobytes()
+                descr, shape = tensor.descriptor(value.dtype), value.shape
+                data = value.tobytes() if value.nbytes <= COPIED else tensor.raw(tensor.as_tensor(value))
             if at + len(data) > wire.CHUNK or len(values) >= program.BATCH_STEPS:
                 conversation.values(served, values, body)
                 values, body, at = [], [], 0

@@ -1,17 +1,19 @@
 """A tensor from worker to worker, not by way of the driver.
 
-The driver gives both a ticket: the source offers the tensor under it, the destination fetches it with a ``claim`` of its
-own. Which of the two comes first does not matter. A ticket is good for one peer, once.
+The driver gives both a ticket: the source offers the tensor under it, the destination fetches it with a ``claim`` of
+its own. Which of the two comes first does not matter. A ticket is good for one peer, once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
+import numpy as np
+
 from .. import program
-from ..errors import AsyncSyftError, Cancelled, Refused, UnknownPeer
+from ..errors import AsyncSyftError, Cancelled, LimitExceeded, Refused, UnknownPeer
 from ..protocol import Conversation, Request
-from ..store import Outcome
+from ..store import MAX_OBJECTS, Outcome
 from ..wire import INCARNATION_SIZE, Failure
 from .job import Job
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .lanes import Executor
 
 TICKET_SIZE = 16
+#: Claims that wait for the offer, of all peers together: what is held for each is some hundred bytes.
+MAX_CLAIMS = 1 << 16
 
 Ticket = Tuple[bytes, bytes]
 
@@ -38,7 +42,8 @@ class Moves:
         ticket = (_bytes(params.get("to"), INCARNATION_SIZE), _bytes(params.get("ticket"), TICKET_SIZE))
         claimer = self._claimers.pop(ticket, None)
         if claimer is None:
-            job.space.offers[ticket] = outcome
+            if len(job.space.offers) >= MAX_OBJECTS or not job.space.offer(ticket, outcome):
+                raise Refused("that ticket is in use, or too many are")
         else:
             _give(*claimer, outcome)
             self._executor.answered_later(claimer[0])
@@ -47,12 +52,14 @@ class Moves:
         """Answer with what is on offer for this peer under the ticket, now or when it is."""
         ticket = (job.conversation.theirs, _bytes(params.get("ticket"), TICKET_SIZE))
         for space in self._executor.store.spaces.values():
-            outcome = space.offers.pop(ticket, None)
+            outcome = space.claim(ticket)
             if outcome is not None:
                 _give(job, job.index, outcome)
                 return
         if ticket in self._claimers:
             raise Refused("that ticket is being waited for")
+        if len(self._claimers) >= MAX_CLAIMS:
+            raise LimitExceeded(f"{MAX_CLAIMS} claims wait for their offers")
         self._claimers[ticket] = (job, job.index)
         job.outstanding += 1
 
@@ -64,25 +71,32 @@ class Moves:
         number = params.get("peer")
         if type(number) is not int or self._executor.converse is None:
             raise Refused("a fetch names the number of the source")
+        conversation = self._executor.converse(job.conversation, number, source)
         if out in job.made:
-            job.made.remove(out)
+            del job.made[out]
         else:
             job.space.expect(out)
         fetch = Fetch(self, job, job.index, out)
-        self._fetches[job, job.index] = fetch_entry = (self._executor.converse(job.conversation, number, source), fetch)
+        self._fetches[job, job.index] = (conversation, fetch)
         job.outstanding += 1
         try:
-            fetch_entry[0].ask(fetch, [[program.CLAIM, 0, [], {"ticket": ticket}]], ())
+            conversation.ask(fetch, [[program.CLAIM, 0, [], {"ticket": ticket}]], ())
         except AsyncSyftError as error:
             fetch.lost(error)
 
+    def is_open(self, fetch: Fetch) -> bool:
+        """Whether a fetch still waits."""
+        return (fetch.job, fetch.step) in self._fetches
+
     def arrived(self, fetch: Fetch, outcome: Outcome) -> None:
-        """What a fetch waited for is here, or failed."""
-        job = fetch.job
-        if self._fetches.pop((job, fetch.step), None) is None:
-            return
-        job.space.resolve(fetch.out, outcome)
-        self._executor.answered_later(job)
+        """What an open fetch waited for is here, or failed."""
+        del self._fetches[fetch.job, fetch.step]
+        fetch.job.space.resolve(fetch.out, outcome)
+        self._executor.answered_later(fetch.job)
+
+    def check_room(self, nbytes: int) -> None:
+        """Raises: LimitExceeded if the store has no room for that many bytes."""
+        self._executor.store.check_room(nbytes)
 
     # At either.
 
@@ -105,6 +119,7 @@ class Moves:
         for key in [key for key in self._fetches if key[0].conversation is conversation]:
             source, fetch = self._fetches.pop(key)
             source.cancel(fetch, 0)
+            fetch.job.abandon(fetch.step, (fetch.out,))
 
 
 class Fetch(Request):
@@ -117,19 +132,37 @@ class Fetch(Request):
         self.moves, self.job, self.step, self.out = moves, job, step, out
 
     def wants(self, step: int) -> bool:
-        return step == 0
+        return step == 0 and self.moves.is_open(self)
 
     def value(self, step: int, value: Any) -> None:
-        self.moves.arrived(self, value)
+        if not self.wants(step):
+            return
+        try:
+            if not isinstance(value, np.ndarray):
+                raise Refused("the source gave a document where a tensor was asked for")
+            self.moves.check_room(value.nbytes)
+        except (Refused, LimitExceeded) as error:
+            self._fail(error)
+        else:
+            self.moves.arrived(self, value)
 
     def failed(self, failure: Failure) -> None:
-        own = failure._replace(id=self.job.served.id, step=self.step, op=failure.op or program.FETCH)
-        self.job.failures.append(own)
-        self.moves.arrived(self, own)
+        if self.wants(failure.step):
+            # The cause has its number in the source's conversation with the driver, which means nothing in this one.
+            number, step, op = self.job.served.id, self.step, failure.op or program.FETCH
+            own = failure._replace(id=number, step=step, op=op, cause_id=number, cause_step=step)
+            self.job.failures.append(own)
+            self.moves.arrived(self, own)
+
+    def settled(self) -> None:
+        self._fail(Refused("the source answered without the tensor"))
 
     def lost(self, error: AsyncSyftError) -> None:
-        said = error if isinstance(error, Cancelled) else UnknownPeer(f"the source of the move is lost: {error}")
-        self.moves.arrived(self, self.job.fail(self.step, said, program.FETCH, ()))
+        self._fail(error if isinstance(error, Cancelled) else UnknownPeer(f"the source of the move is lost: {error}"))
+
+    def _fail(self, error: AsyncSyftError) -> None:
+        if self.wants(0):
+            self.moves.arrived(self, self.job.fail(self.step, error, program.FETCH, ()))
 
 
 def _give(job: Job, step: int, outcome: Outcome) -> None:

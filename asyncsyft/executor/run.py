@@ -5,17 +5,17 @@ Small element-wise steps take a short way; everything else is checked, inferred 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
 from .. import ops, program, tensor
-from ..errors import Cancelled, LimitExceeded, Refused, UnknownObject, UnknownOp
+from ..errors import Cancelled, Refused, UnknownObject, UnknownOp
 from ..program import DELETE, GET, Step
 from ..store import MAX_OBJECTS, Store
 from ..tensor import Array
-from ..wire import Failure
-from .job import Job, raw_op
+from ..wire import MAX_ID, Failure
+from .job import Job, raw_op, raw_outs
 from .steps import LOOP_STEPS
 
 #: Elements touched by one step, and by the steps of one program together, above which a thread takes over: about
@@ -39,21 +39,22 @@ class Heavy(Exception):
 
 
 class NeedsLoop(Exception):
-    """A step is none of arrays alone: the loop must run it."""
+    """A step is none of arrays alone, or names an object that is on its way."""
 
 
 def run(job: Job, store: Store, inline: bool) -> bool:
-    """Run steps from ``job.index`` on; False if it stopped before one: at heavy work inline, at a loop's step in a thread.
+    """Run steps from ``job.index`` on; False if it stopped before one that is not for here; ``job.index`` says which.
 
-    ``job.index`` is then the step to go on with.
+    Not for here is what only the loop can do, and inline also heavy work.
     """
     space, steps, values, cancelled, short = job.space, job.steps, job.values, job.cancelled, _SHORT
-    objects, pending, count = space.objects, space.pending, len(steps)
+    objects, poisons, pending, count = space.objects, space.poisons, space.pending, len(steps)
+    room, grown = store.limit - store.nbytes, 0
     index = job.index
     while index < count:
         step = steps[index]
-        # The short way: a small element-wise op on two arrays that are here, a get, a delete. Whatever is unusual raises
-        # or falls through, and goes the long way.
+        # The short way: a small element-wise op on two arrays that are here, a get, a delete. Whatever is unusual
+        # raises or falls through, and goes the long way.
         try:
             if len(step) == 3 and not pending and not cancelled:
                 op, out, inputs = step
@@ -69,35 +70,47 @@ def run(job: Job, store: Store, inline: bool) -> bool:
                 else:
                     one, two = inputs
                     a, b = objects[one], objects[two]
-                    if a.size <= SMALL and a.shape == b.shape and type(out) is int and out not in objects:
+                    if (
+                        a.size <= SMALL
+                        and a.shape == b.shape
+                        and type(out) is int
+                        and 0 < out <= MAX_ID
+                        and out not in objects
+                        and out not in poisons
+                        and len(objects) < MAX_OBJECTS
+                    ):
                         result = short[op](a, b)
-                        if type(result) is np.ndarray:
+                        if type(result) is np.ndarray and grown + result.nbytes <= room:
                             objects[out] = result
-                            space.nbytes += result.nbytes
+                            grown += result.nbytes
                             index += 1
                             continue
-        except (KeyError, TypeError, ValueError):
+        except Exception:  # noqa: BLE001 - the long way meets it again, and answers it
             pass
         job.index = index
+        space.grow(grown)
         try:
             _step(job, store, step, inline)
         except (Heavy, NeedsLoop):
             return False
+        room, grown = store.limit - store.nbytes, 0
         index += 1
     job.index = index
+    space.grow(grown)
     return True
 
 
 def _step(job: Job, store: Store, raw: Any, inline: bool) -> None:
-    op, outs = raw_op(raw), ()  # type: str, Tuple[int, ...]
+    op = raw_op(raw)
+    outs = raw_outs(raw) if op not in _NO_RESULT else ()
     try:
-        step = program.check(raw)
         if job.index in job.announced:
-            return  # its chunks are on their way, or here
-        op, outs = step.op, step.outs if step.op not in _NO_RESULT else ()
+            return  # its chunks are on their way, or here, or it failed
+        step = program.check(raw)
+        outs = step.outs if op not in _NO_RESULT else ()
         if job.index in job.cancelled:
             raise Cancelled("cancelled before it began")
-        _check_outs(job, outs)
+        job.check_new(outs)
         special = _SPECIAL.get(op)
         if special is not None:
             special(job, store, step)
@@ -120,20 +133,13 @@ class _Poisoned(Exception):
         self.cause = cause
 
 
-def _check_outs(job: Job, outs: Tuple[int, ...]) -> None:
-    space = job.space
-    if len(space.objects) + len(outs) > MAX_OBJECTS:
-        raise LimitExceeded(f"one driver holds at most {MAX_OBJECTS} objects at a worker")
-    for out in outs:
-        if space.outcome(out) is not None or (out in space.pending and out not in job.made):
-            raise Refused(f"object {out} is there already; objects are written once")
-
-
 def _inputs(job: Job, step: Step) -> List[Array]:
-    """The arrays that a step reads. Raises: UnknownObject, _Poisoned."""
+    """The arrays that a step reads. Raises: UnknownObject, NeedsLoop if one is pending, _Poisoned."""
     arrays = []
     for item in step.inputs:
         found: Any = item if type(item) is not int else job.space.outcome(item)
+        if found is None and job.is_awaited(item):  # type: ignore[arg-type]
+            raise NeedsLoop
         if found is None:
             raise UnknownObject(f"no object {item}: it was never made, or is deleted")
         if isinstance(found, Failure):
@@ -161,8 +167,10 @@ def _apply(job: Job, store: Store, step: Step, inline: bool) -> None:
         results = (results,)
     if len(results) != len(step.outs):
         raise Refused(f"{step.op} gives {len(results)} results where the step names {len(step.outs)}")
-    for out, result in zip(step.outs, results):
-        job.space.keep(out, own(result))
+    mine = [own(result) for result in results]
+    store.check_room(sum([result.nbytes for result in mine]))
+    for out, result in zip(step.outs, mine):
+        job.space.keep(out, result)
 
 
 def own(result: Any) -> Array:
@@ -205,6 +213,15 @@ _SPECIAL: Dict[str, Callable[[Job, Store, Step], None]] = {
     program.DELETE: _delete,
 }
 #: Steps whose outs are no results: they owe an answer of their own, or nothing.
-_NO_RESULT = frozenset((program.GET, program.DELETE, program.INFO, program.TAG, program.SEARCH, program.STATS, program.MOVE,
-     program.CLAIM)
+_NO_RESULT = frozenset(
+    (
+        program.GET,
+        program.DELETE,
+        program.INFO,
+        program.TAG,
+        program.SEARCH,
+        program.STATS,
+        program.MOVE,
+        program.CLAIM,
+    )
 )

@@ -1,16 +1,18 @@
-"""Steps that are neither ops on arrays nor answered by the space alone: they need the loop, the store or other peers."""
+"""Steps that are neither ops on arrays nor answered by the space alone: they need the loop, the store, other peers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List
 
-from .. import program, tensor
-from ..errors import Refused, UnknownObject, UnknownOp
+import msgpack
+
+from .. import program, tensor, wire
+from ..errors import LimitExceeded, Refused, UnknownObject
 from ..program import Step
-from ..store import Label, Space
+from ..store import MAX_OBJECTS, Label
 from ..tensor import Array
 from ..wire import Failure
-from .job import Job, raw_op
+from .job import Job, raw_op, raw_outs
 
 if TYPE_CHECKING:
     from .lanes import Executor
@@ -28,7 +30,8 @@ def loop_step(executor: Executor, job: Job) -> None:
         step = program.check(raw)
         LOOP_STEPS_TABLE[step.op](executor, job, step)
     except Exception as error:  # noqa: BLE001 - hostile parameters are a failure of this step alone
-        job.fail(job.index, error, raw_op(raw), ())
+        op = raw_op(raw)
+        job.fail(job.index, error, op, raw_outs(raw) if op == program.FETCH else ())
     job.index += 1
 
 
@@ -46,7 +49,16 @@ def _info(executor: Executor, job: Job, step: Step) -> None:
     if isinstance(array, Failure):
         job.skip(job.index, array, (), answer=True)
         return
-    job.values.append((job.index, describe(array, job.space.labels.get(step.inputs[0]))))  # type: ignore[call-overload]
+    label = job.space.labels.get(step.inputs[0])  # type: ignore[arg-type]
+    job.values.append((job.index, _pack(describe(array, label))))
+
+
+def _pack(document: Any) -> bytes:
+    """A document that answers a step. Raises: LimitExceeded if it is larger than a chunk."""
+    data: bytes = msgpack.packb(document)
+    if len(data) > wire.CHUNK:
+        raise LimitExceeded(f"an answer of {len(data)} bytes is past the limit of {wire.CHUNK}: ask for less")
+    return data
 
 
 def describe(array: Array, label: Any) -> Dict[str, Any]:
@@ -62,37 +74,43 @@ def describe(array: Array, label: Any) -> Dict[str, Any]:
 
 
 def _tag(executor: Executor, job: Job, step: Step) -> None:
-    _found(job, step)
+    outcome = _found(job, step)
     name, tags = step.params.get("name", ""), step.params.get("tags", [])
-    if type(tags) is not list or len(tags) > MAX_TAGS or any(type(t) is not str or len(t) > MAX_TAG for t in [name, *tags]):
+    texts = [name, *tags] if type(tags) is list else [None]
+    if len(texts) > 1 + MAX_TAGS or any(type(text) is not str or len(text) > MAX_TAG for text in texts):
         raise Refused(f"a name and at most {MAX_TAGS} tags are texts of at most {MAX_TAG} characters")
-    job.space.labels[step.inputs[0]] = Label(name, tuple(tags))  # type: ignore[index]
+    if not isinstance(outcome, Failure):
+        job.space.labels[step.inputs[0]] = Label(name, tuple(tags))  # type: ignore[index]
 
 
 def _search(executor: Executor, job: Job, step: Step) -> None:
     """Aliases for what bears the name or the tags: of the worker's own data, and of the asking driver's."""
-    wanted, base = step.params.get("query"), step.params.get("base")
-    most = step.params.get("most")
+    wanted, base, most = (step.params.get(name) for name in ("query", "base", "most"))
     if type(wanted) is not list or any(type(tag) is not str for tag in wanted):
         raise Refused("a query is a list of texts")
-    if type(base) is not int or type(most) is not int or not 0 <= most <= MAX_FOUND or base < 0:
+    if type(base) is not int or type(most) is not int or not 0 <= most <= MAX_FOUND:
         raise Refused(f"a search gives at most {MAX_FOUND} objects, from an id on")
+    if not 0 < base <= wire.MAX_ID - most or any(job.space.knows(alias) for alias in range(base, base + most)):
+        raise Refused(f"the {most} ids from {base} on are not free")
+    if job.space.taken + most > MAX_OBJECTS:
+        raise LimitExceeded(f"one driver holds at most {MAX_OBJECTS} objects at a worker")
+    arrays: List[Array] = []
     found: List[Dict[str, Any]] = []
-    spaces: List[Space] = [executor.store.own, job.space]
-    for number, space in [(n, space) for space in spaces for n in space.named(wanted)][:most]:
-        alias = base + len(found)
-        if job.space.knows(alias):
-            raise Refused(f"object {alias} is there already")
-        array, label = space.objects[number], space.labels[number]
+    for number, space in [(n, at) for at in (executor.store.own, job.space) for n in at.named(wanted)][:most]:
+        array = space.objects.get(number)
+        if array is None:
+            continue  # a program in a thread has just deleted it
+        found.append({**describe(array, space.labels.get(number)), "id": base + len(arrays)})
+        arrays.append(array)
+    job.values.append((job.index, _pack(found)))
+    for alias, array in enumerate(arrays, base):
         job.space.keep(alias, array)
-        found.append({**describe(array, label), "id": alias})
-    job.values.append((job.index, found))
 
 
 def _stats(executor: Executor, job: Job, step: Step) -> None:
     store = executor.store
     counts = {"steps": executor.steps_run, "jobs": len(executor.jobs), "objects": store.objects, "bytes": store.nbytes}
-    job.values.append((job.index, {**counts, "limit": store.limit}))
+    job.values.append((job.index, _pack({**counts, "limit": store.limit})))
 
 
 def _move(executor: Executor, job: Job, step: Step) -> None:
@@ -101,8 +119,7 @@ def _move(executor: Executor, job: Job, step: Step) -> None:
 
 def _fetch(executor: Executor, job: Job, step: Step) -> None:
     (out,) = step.outs
-    if job.space.knows(out) and out not in job.made:
-        raise Refused(f"object {out} is there already")
+    job.check_new(step.outs)
     executor.moves.fetch(job, out, step.params)
 
 

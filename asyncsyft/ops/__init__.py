@@ -5,14 +5,14 @@ what it will get. Names, semantics and promotion are those of the Python array A
 live elsewhere, no store, and no limit of memory but ``MAX_OUTPUT_BYTES``.
 """
 
-from . import creation, elementwise, fft, indexing, linalg, manipulation, ordering, products, reductions
+from . import creation, elementwise, fft, indexing, linalg, manipulation, norms, ordering, products, reductions
 from .calls import bind, scalar_dtypes
 from .dtypes import result_type, scalar_dtype
 from .indexing import encode_key
 from .table import MAX_OUTPUT_BYTES, OPS, Op, Spec, infer, run, spec_of
 
 # The modules fill the table when they are imported.
-SECTIONS = (creation, elementwise, products, linalg, manipulation, indexing, ordering, reductions, fft)
+SECTIONS = (creation, elementwise, products, linalg, norms, manipulation, indexing, ordering, reductions, fft)
 
 __all__ = [
     "MAX_OUTPUT_BYTES",

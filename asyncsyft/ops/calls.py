@@ -48,9 +48,13 @@ def scalar_dtypes(name: str, inputs: Sequence[Union[DType, dt.Scalar]], params: 
     if name in ("full", "full_like") and given is not None and type(inputs[-1]) in _SCALARS:
         value: Any = inputs[-1]
         return (*inputs[:-1], dt.scalar_dtype(value, dt.parse_dtype(given)))  # type: ignore[arg-type]
-    dtypes = [item if isinstance(item, np.dtype) else dt.scalar_dtype(item) for item in inputs]
-    dtypes[meeting] = dt.meet(inputs[meeting]) if inputs[meeting] else ()
-    return tuple(dtypes)
+    together = range(len(inputs))[meeting]
+    met = iter(dt.meet(inputs[meeting]) if together else ())
+    return tuple(next(met) if at in together else _own_dtype(item) for at, item in enumerate(inputs))
+
+
+def _own_dtype(item: Union[DType, dt.Scalar]) -> DType:
+    return item if isinstance(item, np.dtype) else dt.scalar_dtype(item)
 
 
 def plain(value: Any, name: str = "") -> Any:
@@ -98,6 +102,8 @@ def _bind(op: Op, args: List[Any], kwargs: Dict[str, Any], is_array: IsArray) ->
             raise TypeError(f"{op!r} was given {name!r} twice")
         given[name] = value
     arrays = [given.pop(name) for name in op.arrays if name in given]
+    while len(arrays) > op.min_arrays and arrays[-1] is None:
+        arrays.pop()
     return arrays, given
 
 
@@ -137,12 +143,8 @@ def _bind_full(op: Op, args: List[Any], kwargs: Dict[str, Any], is_array: IsArra
     """``full(shape, fill_value)``: the value is an input, since it may be complex, or an array elsewhere."""
     names = ("shape", "fill_value", "dtype") if op.name == "full" else ("x", "fill_value", "dtype")
     given = {**dict(zip(names, args)), **kwargs}
-    if (
-        len(args) > len(names)
-        or len(given) != len(args) + len(kwargs)
-        or "fill_value" not in given
-        or names[0] not in given
-    ):
+    complete = "fill_value" in given and names[0] in given
+    if len(args) > len(names) or len(given) != len(args) + len(kwargs) or not complete:
         raise TypeError(f"{op.name}({', '.join(names)}=None) was given {len(args)} arguments and {sorted(kwargs)}")
     value = given.pop("fill_value")
     return ([value], given) if op.name == "full" else ([given.pop("x"), value], given)

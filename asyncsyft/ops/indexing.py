@@ -191,7 +191,21 @@ def _settled(x: Array, entries: List[Any]) -> List[Any]:
     size = product(1 if dim is None else dim for dim in selected(x.shape, settled)) or 0
     if size * x.dtype.itemsize > MAX_OUTPUT_BYTES:
         raise ValueError(f"the key selects {size} elements: past the limit of {MAX_OUTPUT_BYTES} bytes")
+    if not size:
+        _check_indices(x.shape, settled)
     return settled
+
+
+def _check_indices(shape: Shape, entries: List[Any]) -> None:
+    """Where nothing is selected, numpy 1 only warns of an index out of range. Raises: IndexError."""
+    if not all(entry.any() if _is_mask(entry) else entry.size for entry in filter(_is_index, entries)):
+        return
+    dim = 0
+    for entry in _whole(entries, len(shape)):
+        if _is_index(entry) and not _is_mask(entry):
+            _check_bounds(int(entry.max()), shape[dim], dim)
+            _check_bounds(int(entry.min()), shape[dim], dim)
+        dim += _consumes(entry)
 
 
 def _getitem_rule(x: Spec, /, *indices: Spec, key: object) -> Spec:

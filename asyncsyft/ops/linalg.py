@@ -1,6 +1,6 @@
 """The standard's linear algebra, under dotted names as ``linalg.solve``.
 
-It computes in floating point: integers become float64 first. Products are in ``products.py``.
+It computes in floating point: integers become float64 first. Products are in ``products.py``, norms in ``norms.py``.
 """
 
 from __future__ import annotations
@@ -15,28 +15,38 @@ from ..tensor import Array, DType
 from . import dtypes as dt
 from . import params as check
 from .products import numeric
-from .shapes import Dim, broadcast, least, matrices, reduce, same, show, square
-from .table import Known, Shape, Spec, define, whole
+from .shapes import Dim, broadcast, least, matrices, same, show, square
+from .table import Cost, Known, Shape, Spec, define
 
 _add: Any = np.add.reduce
 _greatest: Any = np.maximum.reduce
-_least: Any = np.minimum.reduce
 Function = Callable[..., Any]
 
 
-def _floats(x: Array) -> Array:
+def floats(x: Array) -> Array:
+    """The array in the dtype in which linear algebra computes. Raises: TypeError."""
     return x.astype(dt.floating(x.dtype), copy=False)
 
 
-def _cubic(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
+def cubic(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
     """A decomposition: elements times the smaller side, and some."""
     shape = arrays[0].shape if arrays else ()
     return math.prod(dim or 0 for dim in shape) * (min(dim or 0 for dim in shape[-2:]) if len(shape) > 1 else 1)
 
 
+def _solve_cost(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
+    """A decomposition for each matrix that the two stacks make, broadcast, and as much for each right side."""
+    if len(arrays) != 2 or len(arrays[0].shape) < 2 or not arrays[1].shape:
+        return 0
+    a, b = arrays[0].shape, arrays[1].shape
+    stack = math.prod(dim or 0 for dim in broadcast(a[:-2], b[:-2]))
+    size, sides = a[-1] or 0, (b[-1] or 0) if len(b) > 1 else 1
+    return stack * size * size * (size + sides)
+
+
 def _power_cost(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
     n = params.get("n")
-    return _cubic(arrays, params) * (n.bit_length() + 1 if type(n) is int else 1) // 8
+    return cubic(arrays, params) * (n.bit_length() + 1 if type(n) is int else 1) // 8
 
 
 def _offset(x: Known, offset: object) -> Tuple[Shape, int, Dim]:
@@ -70,7 +80,7 @@ def _trace_rule(x: Known, /, *, offset: object = 0, dtype: object = None) -> Spe
     return Spec(wanted, _offset(x, offset)[0])
 
 
-def _solving(name: str, run: Function) -> Function:
+def solving(name: str, run: Function) -> Function:
     """``run`` with numpy's LinAlgError as a ValueError, which it is only in numpy 2."""
 
     @wraps(run)
@@ -112,11 +122,11 @@ def _keep_square(x: Known, /) -> Spec:
 
 def _inv(x: Array, /) -> Any:
     _keep_square(x)
-    return np.linalg.inv(_floats(x))
+    return np.linalg.inv(floats(x))
 
 
 def _det(x: Array, /) -> Any:
-    return np.linalg.det(_floats(x))
+    return np.linalg.det(floats(x))
 
 
 def _det_rule(x: Spec, /) -> Spec:
@@ -124,7 +134,7 @@ def _det_rule(x: Spec, /) -> Spec:
 
 
 def _slogdet(x: Array, /) -> Tuple[Any, ...]:
-    return tuple(np.linalg.slogdet(_floats(x)))
+    return tuple(np.linalg.slogdet(floats(x)))
 
 
 def _slogdet_rule(x: Spec, /) -> Tuple[Spec, Spec]:
@@ -133,7 +143,7 @@ def _slogdet_rule(x: Spec, /) -> Tuple[Spec, Spec]:
 
 
 def _cholesky(x: Array, /, *, upper: object = False) -> Any:
-    lower = np.linalg.cholesky(_floats(x))
+    lower = np.linalg.cholesky(floats(x))
     return np.conjugate(lower.swapaxes(-1, -2)) if check.boolean(upper, "upper") else lower
 
 
@@ -143,7 +153,7 @@ def _cholesky_rule(x: Spec, /, *, upper: object = False) -> Spec:
 
 
 def _eigh(x: Array, /) -> Tuple[Any, ...]:
-    return tuple(np.linalg.eigh(_floats(x)))
+    return tuple(np.linalg.eigh(floats(x)))
 
 
 def _eigh_rule(x: Spec, /) -> Tuple[Spec, Spec]:
@@ -151,7 +161,7 @@ def _eigh_rule(x: Spec, /) -> Tuple[Spec, Spec]:
 
 
 def _eigvalsh(x: Array, /) -> Any:
-    return np.linalg.eigvalsh(_floats(x))
+    return np.linalg.eigvalsh(floats(x))
 
 
 def _eigvalsh_rule(x: Spec, /) -> Spec:
@@ -163,7 +173,7 @@ def _matrix_power(x: Array, /, *, n: object) -> Any:
     square(x.shape)
     power = check.integer(n, "n")
     dt.require(x.dtype, dt.NUMERIC)
-    return np.linalg.matrix_power(_floats(x) if power < 0 else x, power)
+    return np.linalg.matrix_power(floats(x) if power < 0 else x, power)
 
 
 def _matrix_power_rule(x: Spec, /, *, n: object) -> Spec:
@@ -172,60 +182,9 @@ def _matrix_power_rule(x: Spec, /, *, n: object) -> Spec:
     return Spec(dt.floating(dtype) if check.integer(n, "n") < 0 else dtype, x.shape)
 
 
-_ORDERS = (1, -1, 2, -2, math.inf, -math.inf)
-
-
-def _matrix_order(ord: object) -> Any:
-    if type(ord) is str:
-        return check.choice(ord, ("fro", "nuc"), "ord")
-    if check.number(ord, "ord") not in _ORDERS:
-        raise ValueError(f"ord must be 'fro', 'nuc' or one of {', '.join(map(str, _ORDERS))}")
-    return ord
-
-
-def _matrix_norm(x: Array, /, *, keepdims: object = False, ord: object = "fro") -> Any:
-    spec = _matrix_norm_rule(x, keepdims=keepdims, ord=ord)
-    # There is no largest of nothing, on which numpy raises; as the norm of a space of one point it is 0.
-    if 0 in x.shape[-2:]:
-        return np.zeros(whole(spec), spec.dtype)
-    if 0 in x.shape:
-        return np.empty(whole(spec), spec.dtype)
-    norm = np.linalg.norm(_floats(x), _matrix_order(ord), (-2, -1), bool(keepdims))
-    return np.asarray(norm).astype(spec.dtype, copy=False)
-
-
-def _matrix_norm_rule(x: Known, /, *, keepdims: object = False, ord: object = "fro") -> Spec:
-    stack, _, _ = matrices(x.shape)
-    _matrix_order(ord)
-    shape = (*stack, 1, 1) if check.boolean(keepdims, "keepdims") else stack
-    return Spec(dt.real_of(dt.floating(x.dtype)), shape)
-
-
-def _vector_norm(x: Array, /, *, axis: object = None, keepdims: object = False, ord: object = 2) -> Any:
-    spec = _vector_norm_rule(x, axis=axis, keepdims=keepdims, ord=ord)
-    axes, order, keep = check.axes(axis, x.ndim), check.number(ord, "ord"), bool(keepdims)
-    sizes = np.absolute(_floats(x))
-    if order == 0:
-        return _add(sizes != 0, axes, spec.dtype, None, keep)
-    if math.isinf(order):
-        fold, initial = (_greatest, 0) if order > 0 else (_least, math.inf)
-        return fold(sizes, axes, None, None, keep, initial)
-    one = spec.dtype.type
-    powers = np.square(sizes) if order == 2 else np.power(sizes, one(order))
-    total = _add(powers, axes, spec.dtype, None, keep)
-    return np.sqrt(total) if order == 2 else np.power(total, one(1 / order))
-
-
-def _vector_norm_rule(x: Known, /, *, axis: object = None, keepdims: object = False, ord: object = 2) -> Spec:
-    if math.isnan(check.number(ord, "ord")):
-        raise ValueError("ord must not be NaN")
-    shape = reduce(x.shape, check.axes(axis, len(x.shape)), check.boolean(keepdims, "keepdims"))
-    return Spec(dt.real_of(dt.floating(x.dtype)), shape)
-
-
 def _svdvals(x: Array, /) -> Any:
     matrices(x.shape)
-    return np.linalg.svd(_floats(x), compute_uv=False)
+    return np.linalg.svd(floats(x), compute_uv=False)
 
 
 def _svdvals_rule(x: Spec, /) -> Spec:
@@ -235,7 +194,7 @@ def _svdvals_rule(x: Spec, /) -> Spec:
 
 def _svd(x: Array, /, *, full_matrices: object = True) -> Tuple[Any, ...]:
     matrices(x.shape)
-    return tuple(np.linalg.svd(_floats(x), check.boolean(full_matrices, "full_matrices")))
+    return tuple(np.linalg.svd(floats(x), check.boolean(full_matrices, "full_matrices")))
 
 
 def _svd_rule(x: Spec, /, *, full_matrices: object = True) -> Tuple[Spec, Spec, Spec]:
@@ -248,7 +207,7 @@ def _svd_rule(x: Spec, /, *, full_matrices: object = True) -> Tuple[Spec, Spec, 
 def _qr(x: Array, /, *, mode: object = "reduced") -> Tuple[Any, ...]:
     matrices(x.shape)
     kind: Any = check.choice(mode, ("reduced", "complete"), "mode")
-    return tuple(np.linalg.qr(_floats(x), kind))
+    return tuple(np.linalg.qr(floats(x), kind))
 
 
 def _qr_rule(x: Spec, /, *, mode: object = "reduced") -> Tuple[Spec, Spec]:
@@ -279,8 +238,8 @@ def _matrix_rank_rule(x: Spec, /, *, rtol: object = None) -> Spec:
 
 def _pinv(x: Array, /, *, rtol: object = None) -> Any:
     matrices(x.shape)
-    floats = _floats(x)
-    return np.linalg.pinv(floats, _tolerance(x, rtol, floats.dtype))
+    matrix = floats(x)
+    return np.linalg.pinv(matrix, _tolerance(x, rtol, matrix.dtype))
 
 
 def _pinv_rule(x: Spec, /, *, rtol: object = None) -> Spec:
@@ -292,24 +251,22 @@ def _pinv_rule(x: Spec, /, *, rtol: object = None) -> Spec:
 
 define("linalg.diagonal", _diagonal, _diagonal_rule)
 define("linalg.trace", _trace, _trace_rule, expands=True)
-define("linalg.vector_norm", _vector_norm, _vector_norm_rule, expands=True)
 
-_DECOMPOSITIONS: List[Tuple[str, Function, Function, int, bool]] = [
-    ("cholesky", _cholesky, _cholesky_rule, 1, False),
-    ("det", _det, _det_rule, 1, True),
-    ("eigh", _eigh, _eigh_rule, 2, False),
-    ("eigvalsh", _eigvalsh, _eigvalsh_rule, 1, False),
-    ("inv", _inv, _keep_square, 1, False),
-    ("matrix_norm", _matrix_norm, _matrix_norm_rule, 1, True),
-    ("matrix_rank", _matrix_rank, _matrix_rank_rule, 1, True),
-    ("pinv", _pinv, _pinv_rule, 1, False),
-    ("qr", _qr, _qr_rule, 2, True),
-    ("slogdet", _slogdet, _slogdet_rule, 2, True),
-    ("solve", _solve, _solve_rule, 1, True),
-    ("svd", _svd, _svd_rule, 3, True),
-    ("svdvals", _svdvals, _svdvals_rule, 1, False),
+_DECOMPOSITIONS: List[Tuple[str, Function, Function, int, bool, Cost]] = [
+    ("cholesky", _cholesky, _cholesky_rule, 1, False, cubic),
+    ("det", _det, _det_rule, 1, True, cubic),
+    ("eigh", _eigh, _eigh_rule, 2, False, cubic),
+    ("eigvalsh", _eigvalsh, _eigvalsh_rule, 1, False, cubic),
+    ("inv", _inv, _keep_square, 1, False, cubic),
+    ("matrix_power", _matrix_power, _matrix_power_rule, 1, False, _power_cost),
+    ("matrix_rank", _matrix_rank, _matrix_rank_rule, 1, True, cubic),
+    ("pinv", _pinv, _pinv_rule, 1, False, cubic),
+    ("qr", _qr, _qr_rule, 2, True, cubic),
+    ("slogdet", _slogdet, _slogdet_rule, 2, True, cubic),
+    ("solve", _solve, _solve_rule, 1, True, _solve_cost),
+    ("svd", _svd, _svd_rule, 3, True, cubic),
+    ("svdvals", _svdvals, _svdvals_rule, 1, False, cubic),
 ]
-for _name, _run, _rule, _outputs, _expands in _DECOMPOSITIONS:
+for _name, _run, _rule, _outputs, _expands, _cost in _DECOMPOSITIONS:
     _name = f"linalg.{_name}"
-    define(_name, _solving(_name, _run), _rule, outputs=_outputs, expands=_expands, cost=_cubic)
-define("linalg.matrix_power", _solving("linalg.matrix_power", _matrix_power), _matrix_power_rule, cost=_power_cost)
+    define(_name, solving(_name, _run), _rule, outputs=_outputs, expands=_expands, cost=_cost)

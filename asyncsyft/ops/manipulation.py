@@ -5,7 +5,7 @@ Results may be views of the inputs: objects are written once, so that nobody can
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..tensor import Array, DType
 from . import dtypes as dt
 from . import params as check
 from .shapes import broadcast, matrices, product, replace, same, show
-from .table import MAX_OUTPUT_BYTES, Known, Shape, Spec, define, whole
+from .table import MAX_OUTPUT_BYTES, Known, Shape, Spec, define, linear, whole
 
 
 def _common(arrays: Sequence[Known]) -> DType:
@@ -257,6 +257,15 @@ def _check_repeated(x: Array, counts: Array, at: Optional[int], shape: Shape) ->
         raise ValueError(f"counts sum to {total}: past the limit of {MAX_OUTPUT_BYTES} bytes")
 
 
+def _repeat_cost(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
+    """What only the counts can tell, where they are at hand."""
+    counts = arrays[1] if len(arrays) == 2 else None
+    if not isinstance(counts, np.ndarray) or counts.dtype.kind not in dt.INTEGER:
+        return linear(arrays, params)
+    most = min(max(0.0, float(counts.sum(dtype=dt.FLOAT64))), float(MAX_OUTPUT_BYTES))
+    return int(most) * linear(arrays[:1], params) // max(1, counts.size)
+
+
 def _repeat_rule(x: Known, counts: Optional[Known] = None, /, *, repeats: object = None, axis: object = None) -> Spec:
     shape: Shape = x.shape if axis is not None else (product(x.shape),)
     at = 0 if axis is None else check.axis(axis, len(shape))
@@ -285,4 +294,4 @@ define("moveaxis", _moveaxis, _moveaxis_rule)
 define("matrix_transpose", _matrix_transpose, _matrix_transpose_rule)
 define("reshape", _reshape, _reshape_rule, expands=True)
 define("tile", _tile, _tile_rule, expands=True)
-define("repeat", _repeat, _repeat_rule, expands=True, meeting=slice(1))
+define("repeat", _repeat, _repeat_rule, expands=True, cost=_repeat_cost, meeting=slice(1))

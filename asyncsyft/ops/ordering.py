@@ -25,7 +25,7 @@ def _sorting(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
 def _repeated(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
     """``diff`` subtracts neighbours n times."""
     size, n = linear(arrays, params), params.get("n", 1)
-    return size * min(n, size) if type(n) is int else size
+    return size * max(1, min(n, size)) if type(n) is int else size
 
 
 def _sort_axis(x: Known, axis: object, descending: object, stable: object) -> Tuple[int, bool]:

@@ -31,14 +31,18 @@ def _meet(x1: Array, x2: Array) -> Tuple[Array, Array]:
 def _matmul_cost(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
     if len(arrays) != 2 or not arrays[0].shape or not arrays[1].shape:
         return 0
-    a, b = arrays
-    columns = b.shape[-1] if len(b.shape) > 1 else 1
-    stack = math.prod(dim or 0 for dim in b.shape[:-2]) if len(b.shape) > len(a.shape) else 1
-    return math.prod(dim or 0 for dim in a.shape) * (columns or 0) * stack // 8
+    a, b = arrays[0].shape, arrays[1].shape
+    rows, columns = (a[-2] if len(a) > 1 else 1), (b[-1] if len(b) > 1 else 1)
+    stack = _elements(broadcast(a[:-2], b[:-2])) if len(a) > 2 or len(b) > 2 else 1
+    return (rows or 0) * (a[-1] or 0) * (columns or 0) * stack // 8
+
+
+def _elements(shape: Shape) -> int:
+    return math.prod(dim or 0 for dim in shape)
 
 
 def _outer_cost(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
-    return math.prod(dim or 0 for array in arrays for dim in array.shape) // 8
+    return math.prod(_elements(array.shape) for array in arrays) // 8
 
 
 def _matmul(x1: Array, x2: Array, /) -> Any:
@@ -86,6 +90,10 @@ def _tensordot_cost(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
     first, _ = _contracted(arrays[0], arrays[1], params.get("axes", 2))
     folded = math.prod(arrays[0].shape[at] or 0 for at in first)
     return _outer_cost(arrays, params) // max(folded, 1)
+
+
+def _vecdot_cost(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:
+    return _elements(broadcast(*(array.shape for array in arrays))) // 8
 
 
 def _last_axis(x1: Known, x2: Known, axis: object) -> int:
@@ -143,6 +151,6 @@ def _cross_rule(x1: Known, x2: Known, /, *, axis: object = -1) -> Spec:
 
 define("matmul", _matmul, _matmul_rule, expands=True, cost=_matmul_cost)
 define("tensordot", _tensordot, _tensordot_rule, expands=True, cost=_tensordot_cost)
-define("vecdot", _vecdot, _vecdot_rule, expands=True)
+define("vecdot", _vecdot, _vecdot_rule, expands=True, cost=_vecdot_cost)
 define("linalg.outer", _outer, _outer_rule, expands=True)
 define("linalg.cross", _cross, _cross_rule)

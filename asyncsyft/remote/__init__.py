@@ -1,6 +1,8 @@
 """RemoteTensor: a handle on a tensor that lives elsewhere, and the recorder that its operators write steps to."""
 
-from .recorder import Failures, Recorder
+from .creation import Creator
+from .failures import Failures
+from .recorder import Recorder
 from .tensor import RemoteTensor, call
 
-__all__ = ["Failures", "Recorder", "RemoteTensor", "call"]
+__all__ = ["Creator", "Failures", "Recorder", "RemoteTensor", "call"]

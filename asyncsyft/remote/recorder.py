@@ -6,12 +6,9 @@ Recording is a plain call: it names the result, notes the step and where it was 
 
 from __future__ import annotations
 
-import dis
 import itertools
 import sys
 from collections import OrderedDict, deque
-from contextvars import ContextVar
-from types import CodeType
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, Type
 
 from .. import program, tensor, wire
@@ -20,6 +17,7 @@ from ..protocol import Conversation, Request
 from ..tensor import Array
 from ..waiting import Slot
 from ..wire import Buffer, Failure
+from .failures import NOWHERE, Failures, Origin, current_scope, written_at
 
 #: Steps, and bytes of tensors, that may be recorded and not sent: some 100 ms of work for a worker.
 MAX_RECORDED_STEPS = 1 << 17
@@ -29,53 +27,24 @@ ASK_TOGETHER = 64
 #: Root causes remembered, so that a ``get`` raises the same error that ``flush`` would.
 MAX_CAUSES = 4096
 
-#: The code and the instruction that recorded a step; its line is looked up only for an error.
-Origin = Tuple[CodeType, int]
-current_scope: ContextVar[Optional[Failures]] = ContextVar("asyncsyft_scope", default=None)
-
-_HERE = __package__
-
-
-class Failures:
-    """Failures that nothing has raised yet, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._errors: Dict[int, AsyncSyftError] = {}
-
-    def add(self, error: AsyncSyftError) -> None:
-        """Keep one until it is raised."""
-        self._errors[id(error)] = error
-
-    def raised(self, error: AsyncSyftError) -> None:
-        """Somebody was told of it otherwise."""
-        self._errors.pop(id(error), None)
-
-    def take(self) -> Optional[AsyncSyftError]:
-        """The earliest, with the others in ``also``; None if there is none."""
-        if not self._errors:
-            return None
-        first, *others = self._errors.values()
-        self._errors.clear()
-        first.also = others
-        return first
-
 
 class Sent(Request):
     """A program that the recorder closed: who waits for its answers, and where its steps were written."""
 
-    __slots__ = ("recorder", "number", "slots", "origins", "scopes", "steps")
+    __slots__ = ("recorder", "number", "slots", "origins", "scopes", "steps", "nbytes")
 
     def __init__(self, recorder: Recorder, number: int, slots: Dict[int, Slot[Any]], origins: List[Origin]) -> None:
         super().__init__()
         self.recorder, self.number, self.slots, self.origins = recorder, number, slots, origins
         self.scopes: Dict[int, Failures] = {}
-        self.steps = len(origins)
+        self.steps, self.nbytes = len(origins), 0
 
     def sent(self) -> None:
         self.recorder.left(self)
 
     def wants(self, step: int) -> bool:
-        return step in self.slots
+        slot = self.slots.get(step)
+        return slot is not None and not slot.done
 
     def value(self, step: int, value: Any) -> None:
         slot = self.slots.pop(step, None)
@@ -94,15 +63,22 @@ class Sent(Request):
 
     def settled(self) -> None:
         for slot in self.slots.values():
-            slot.fail(RemoteProtocolError(f"{self.recorder.worker} answered without the value that was asked"))
+            if self.chunks:
+                slot.set(None)  # a large tensor that landed
+            else:
+                slot.fail(RemoteProtocolError(f"{self.recorder.worker} answered without the value that was asked"))
         self.slots.clear()
         self.recorder.settled(self)
 
     def lost(self, error: AsyncSyftError) -> None:
+        # Who waits for a step is told here; the others by flush.
+        for step, origin in enumerate(self.origins):
+            if step not in self.slots and origin[0] is not NOWHERE:
+                self.scopes.get(step, self.recorder.failures).add(error)
         for slot in self.slots.values():
             slot.fail(error)
         self.slots.clear()
-        self.recorder.settled(self)
+        self.recorder.settled(self, error)
 
 
 class Recorder:
@@ -152,12 +128,12 @@ class Recorder:
         ``depth``: frames from here up to the line that wrote the step.
         Raises: LimitExceeded when too much waits to be sent, the error that ended the conversation.
         """
-        if self.lost is not None:
-            raise self.lost
-        if self._unsent_steps >= MAX_RECORDED_STEPS or self._unsent_bytes >= MAX_RECORDED_BYTES:
-            raise LimitExceeded(
-                f"{self._unsent_steps} steps wait to be sent to {self.worker}: await driver.ready() now and then"
-            )
+        if (
+            self.lost is not None
+            or self._unsent_steps >= MAX_RECORDED_STEPS
+            or self._unsent_bytes >= MAX_RECORDED_BYTES
+        ):
+            self._refuse()
         index = len(self._steps)
         self._steps.append(step)
         frame = sys._getframe(depth)
@@ -174,6 +150,16 @@ class Recorder:
             self.close_program()
             self._pump()
         return index
+
+    def _refuse(self) -> None:
+        """Raise why nothing can be recorded, if that is so."""
+        if self.lost is not None:
+            raise self.lost
+        if self._unsent_steps >= MAX_RECORDED_STEPS or self._unsent_bytes >= MAX_RECORDED_BYTES:
+            raise LimitExceeded(
+                f"{self._unsent_steps} steps with {self._unsent_bytes} bytes wait to be sent to {self.worker}:"
+                " await driver.ready() now and then"
+            )
 
     def ask(self, step: List[Any], depth: int = 2) -> Slot[Any]:
         """Record a step that answers with a value; the slot that it comes to. Who gives up waiting calls ``cancel``.
@@ -208,6 +194,7 @@ class Recorder:
 
     def put(self, array: Array, depth: int = 2) -> int:
         """Record a tensor of at most one chunk, copied; the id that it gets."""
+        self._refuse()
         out = self.new_id()
         params = {"dtype": tensor.descriptor(array.dtype), "shape": list(array.shape), "at": self._body_len}
         data = bytes(tensor.raw(array))
@@ -216,7 +203,7 @@ class Recorder:
             params["at"] = 0
         self._body.append(data)
         self._body_len += len(data) + 7 & ~7
-        self._unsent_bytes += len(data)
+        self._unsent_bytes += len(data) + 7 & ~7
         self.record([program.PUT, out, [], params], depth + 1)
         if self._body_len >= wire.BATCH:
             self.close_program()
@@ -225,10 +212,11 @@ class Recorder:
     def put_large(self, array: Array, depth: int = 2) -> Tuple[int, Slot[None]]:
         """Record a tensor that travels in chunks, borrowed until the slot is set; the id that it gets, and the slot."""
         self.close_program()
-        out = self.new_id()
+        out, landed = self.new_id(), self.slot()
         params = {"dtype": tensor.descriptor(array.dtype), "shape": list(array.shape)}
-        index = self.record([program.PUT, out, [], params], depth + 1)
-        return out, self._flushed(self.close_program([(index, array)]))
+        index = self.record([program.PUT, out, [], params], depth + 1, landed)
+        self.close_program([(index, array)])
+        return out, landed
 
     # Programs.
 
@@ -239,8 +227,7 @@ class Recorder:
             return next(reversed(self._outstanding)) if self._outstanding else 0
         steps, body = self._steps, self._body
         sent = Sent(self, next(self._numbers), self._slots, self._origins)
-        sent.scopes = self._scopes
-        sent.chunks = chunks or []
+        sent.scopes, sent.nbytes, sent.chunks = self._scopes, self._body_len, chunks or []
         self._open()
         self._outstanding[sent.number] = sent
         self.steps_recorded += len(steps)
@@ -249,7 +236,6 @@ class Recorder:
         except AsyncSyftError as error:
             self.left(sent)
             sent.lost(error)
-            self.failures.add(error)
         return sent.number
 
     def _drain_forgotten(self) -> None:
@@ -258,22 +244,25 @@ class Recorder:
             return
         ids = [forgotten.popleft() for _ in range(min(len(forgotten), wire.MAX_LIST))]
         self._steps.append([program.DELETE, 0, ids])
-        self._origins.append((_NOWHERE, 0))
+        self._origins.append((NOWHERE, 0))
         self._unsent_steps += 1
 
     def left(self, sent: Sent) -> None:
         """A program is on its way: there is room for more."""
         self._unsent_steps -= sent.steps
-        if not self._unsent_steps:
-            self._unsent_bytes = 0
-        if self._room and self._unsent_steps < MAX_RECORDED_STEPS // 2:
+        self._unsent_bytes -= sent.nbytes
+        if self._room and not self._crowded:
             waiting, self._room = self._room, []
             for slot in waiting:
                 slot.set(None)
 
+    @property
+    def _crowded(self) -> bool:
+        return self._unsent_steps >= MAX_RECORDED_STEPS // 2 or self._unsent_bytes >= MAX_RECORDED_BYTES // 2
+
     async def ready(self) -> None:
         """Wait until there is room to record."""
-        if self._unsent_steps >= MAX_RECORDED_STEPS // 2 or self._unsent_bytes >= MAX_RECORDED_BYTES // 2:
+        while self._crowded and self.lost is None:
             slot = self.slot()
             self._room.append(slot)
             await slot
@@ -281,10 +270,8 @@ class Recorder:
     # Answers.
 
     def flushed(self) -> Slot[None]:
-        """A slot that is set when every step recorded so far is answered."""
-        return self._flushed(self.close_program())
-
-    def _flushed(self, number: int) -> Slot[None]:
+        """A slot that is set when every step recorded so far is answered; it fails if the worker is lost before."""
+        number = self.close_program()
         slot: Slot[None] = self.slot()
         if self._outstanding and next(iter(self._outstanding)) <= number:
             self._flushes.append((number, slot))
@@ -292,11 +279,15 @@ class Recorder:
             slot.set(None)
         return slot
 
-    def settled(self, sent: Sent) -> None:
-        """A program is answered."""
+    def settled(self, sent: Sent, error: Optional[AsyncSyftError] = None) -> None:
+        """A program is answered, or lost."""
         self._outstanding.pop(sent.number, None)
         while self._flushes and (not self._outstanding or next(iter(self._outstanding)) > self._flushes[0][0]):
-            self._flushes.popleft()[1].set(None)
+            slot = self._flushes.popleft()[1]
+            if error is None:
+                slot.set(None)
+            else:
+                slot.fail(error)
 
     def error(self, sent: Sent, failure: Failure) -> AsyncSyftError:
         """The error of a failure, one and the same for all that share the cause."""
@@ -318,32 +309,11 @@ class Recorder:
         return error
 
     def end(self, error: AsyncSyftError) -> None:
-        """The worker is gone: what was recorded and not sent is lost with it."""
+        """The conversation has ended: what was recorded and not sent is lost with it. Idempotent."""
+        if self.lost is not None:
+            return
+        self.close_program()
         self.lost = error
-        unsent = bool(self._steps)
-        for slot in self._slots.values():
-            slot.fail(error)
-        if unsent or self._outstanding or self._flushes:
-            self.failures.add(error)
-        self._open()
-        for _, slot in self._flushes:
-            slot.set(None)
         for slot in self._room:
             slot.set(None)
-        self._flushes.clear()
-
-
-_NOWHERE = (lambda: None).__code__
-
-
-def written_at(origin: Optional[Origin]) -> Optional[str]:
-    """An origin for people: file, line and function."""
-    if origin is None or origin[0] is _NOWHERE:
-        return None
-    code, instruction = origin
-    line = code.co_firstlineno
-    for start, number in dis.findlinestarts(code):
-        if start > instruction:
-            break
-        line = number or line
-    return f"{code.co_filename}:{line}, in {code.co_name}"
+        self._room.clear()

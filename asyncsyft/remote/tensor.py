@@ -1,247 +1,213 @@
 """RemoteTensor: feels like an array, and each operation on it is a step recorded for its worker.
 
-Shapes and dtypes are inferred here, without the data. It does not know when steps leave, or how.
+Its face towards numpy is in ``numpy_face.py``, the array API's functions are in ``namespace.py``. It knows no ops but
+those that an array has as methods.
 """
 
 from __future__ import annotations
 
-import os
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, List, NoReturn, Optional, Sequence, Tuple, Union
 
-import numpy as np
-
-from .. import ops, program, tensor, wire
-from ..errors import LocalProtocolError
-from ..ops import Spec
-from ..tensor import Array, DType
+from . import numpy_face, steps
+from .handle import Place
+from .namespace import Namespace, check_version
+from .operators import Operators
 from .recorder import Recorder
+from .steps import Operand, do
 
-Scalar = Union[bool, int, float, complex]
-_SCALARS = (bool, int, float, complex)
-# Inference of the operators, by the specs themselves: one dictionary look-up a step.
-_RESULTS: Dict[Tuple[str, Spec, Spec], Spec] = {}
-_MAX_RESULTS = 4096
+Axis = Union[int, Sequence[int], None]
 
 
-class Place(Protocol):
-    """Where a tensor can be moved to: a worker, as the driver sees it."""
-
-    name: str
-    recorder: Recorder
+def call(op: str, *args: Any, recorder: Optional[Recorder] = None, **kwargs: Any) -> List[RemoteTensor]:
+    """Record any op of the table; its results. As ``steps.call``."""
+    return steps.call(op, args, kwargs, recorder, RemoteTensor)
 
 
-class RemoteTensor:
-    """A handle on a tensor at a worker; made by ``worker.send``, creation functions and operations, never directly."""
+def _no_data(what: str) -> Callable[..., NoReturn]:
+    """A method by which Python or numpy would ask for the data, which only ``await`` can bring."""
 
-    __slots__ = ("recorder", "id", "spec", "label")
+    def refuse(self: RemoteTensor, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(f"{what} needs the data of a remote tensor, which is at {self.worker}: await x.get() first")
 
-    def __init__(self, recorder: Recorder, number: int, spec: Spec) -> None:
-        self.recorder = recorder
-        self.id = number
-        self.spec = spec
-
-    def __del__(self) -> None:
-        # In any thread, also inside our own code: only note the id.
-        if self.id:
-            self.recorder.forgotten.append(self.id)
-
-    # What is known without a round trip.
-
-    @property
-    def dtype(self) -> DType:
-        """Its dtype, as inferred when it was recorded."""
-        return self.spec.dtype
-
-    @property
-    def shape(self) -> Tuple[Optional[int], ...]:
-        """Its shape; None for a dimension that only the data can tell (``await x.info()`` fills it)."""
-        return self.spec.shape
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.spec.shape)
-
-    @property
-    def size(self) -> Optional[int]:
-        """Number of elements; None if a dimension is unknown."""
-        size = 1
-        for dim in self.spec.shape:
-            if dim is None:
-                return None
-            size *= dim
-        return size
-
-    @property
-    def worker(self) -> str:
-        """Name of the worker that holds it."""
-        return self.recorder.worker
-
-    def __len__(self) -> int:
-        if not self.spec.shape:
-            raise TypeError("len() of a 0-d remote tensor")
-        if self.spec.shape[0] is None:
-            raise TypeError("the length is unknown until the data is there: await x.info()")
-        return self.spec.shape[0]
-
-    def __repr__(self) -> str:
-        shape = ", ".join("?" if dim is None else str(dim) for dim in self.spec.shape)
-        return f"<RemoteTensor {self.spec.dtype}[{shape}] at {self.recorder.worker}>"
-
-    # What brings data or certainty back.
-
-    async def get(self) -> Array:
-        """The data, as an array of its own.
-
-        Raises: the error of the step that failed to make it, LinkError when the worker is lost.
-        """
-        slot = self.recorder.ask([program.GET, 0, [self._live_id()]])
-        try:
-            return await slot  # type: ignore[no-any-return]
-        except BaseException:
-            self.recorder.cancel(slot)
-            raise
-
-    async def info(self) -> Dict[str, Any]:
-        """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``."""
-        info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [self._live_id()]])
-        dtype, shape, _ = tensor.check_descr(info.get("dtype"), info.get("shape"))
-        self.spec = Spec(dtype, shape)
-        return info
-
-    # What is recorded.
-
-    def delete(self) -> None:
-        """Delete it at its worker; using it afterwards is an error."""
-        number, self.id = self._live_id(), 0
-        self.recorder.record([program.DELETE, 0, [number]])
-
-    def move(self, worker: Place) -> RemoteTensor:
-        """The tensor at another worker, sent there directly; does not wait. This one stays until it is deleted.
-
-        Raises: ValueError if no road leads from one worker to the other.
-        """
-        number, there, ticket = self._live_id(), worker.recorder, os.urandom(16)
-        if there is self.recorder:
-            raise ValueError(f"the tensor is at {worker.name} already")
-        here, far = self.recorder.conversation, there.conversation
-        if not (self.recorder.relay and self.recorder.relay == there.relay):
-            raise ValueError(f"no relay connects {self.worker} and {worker.name}: get the tensor and send it")
-        out = there.new_id()
-        there.record([program.FETCH, out, [], {"from": here.theirs, "peer": here.to, "ticket": ticket}])
-        self.recorder.record([program.MOVE, 0, [number], {"to": far.theirs, "ticket": ticket}])
-        return RemoteTensor(there, out, self.spec)
-
-    def tag(self, *tags: str, name: str = "") -> RemoteTensor:
-        """Let ``search`` find it by a name and by tags; itself."""
-        self.recorder.record([program.TAG, 0, [self._live_id()], {"name": name, "tags": list(tags)}])
-        return self
-
-    def _live_id(self) -> int:
-        if not self.id:
-            raise LocalProtocolError("this remote tensor was deleted")
-        return self.id
+    return refuse
 
 
-def binary(op: str, x: RemoteTensor, y: Any, depth: int = 3) -> RemoteTensor:
-    """Record ``op`` on two tensors of one worker, or a tensor and what can be sent to it; NotImplemented otherwise."""
-    if type(y) is RemoteTensor:
-        recorder = x.recorder
-        if y.recorder is not recorder:
-            raise different_workers(x, y)
-        spec = _RESULTS.get((op, x.spec, y.spec))
-        if spec is None:
-            (spec,) = ops.infer(op, (x.spec, y.spec), {})
-            if len(_RESULTS) >= _MAX_RESULTS:
-                _RESULTS.clear()
-            _RESULTS[op, x.spec, y.spec] = spec
-        if not x.id or not y.id:
-            raise LocalProtocolError("this remote tensor was deleted")
-        out = recorder.new_id()
-        recorder.record([op, out, [x.id, y.id]], depth)
-        return RemoteTensor(recorder, out, spec)
-    if isinstance(y, (*_SCALARS, np.generic, np.ndarray)):
-        return one(call(op, x, y, depth=depth + 1))
-    return NotImplemented
+class RemoteTensor(Operators):
+    """A handle on a tensor at a worker; made by ``worker.send``, creation functions and operations, never directly.
 
-
-def call(op: str, *args: Any, recorder: Optional[Recorder] = None, depth: int = 2, **kwargs: Any) -> List[RemoteTensor]:
-    """Record any op of the table, with the arguments that the array API gives it; its results.
-
-    Raises: TypeError, ValueError, IndexError for a call that cannot work, before anything is sent.
+    Operators, methods, ``x[key]`` and numpy's functions record steps and return at once; ``await x.get()`` brings the
+    data. ``==`` compares by element; the hash is that of the handle itself, so that tensors can be keys and in sets.
     """
-    inputs, params = ops.bind(op, args, kwargs, _is_remote)
-    for item in inputs:
-        if isinstance(item, RemoteTensor):
-            if recorder is None:
-                recorder = item.recorder
-            elif item.recorder is not recorder:
-                raise different_workers(recorder, item)
-    if recorder is None:
-        raise TypeError(f"{op}: no remote tensor among the arguments, so no worker to run it at")
-    known = [item if type(item) in _SCALARS else item.dtype for item in inputs]
-    dtypes = ops.scalar_dtypes(op, known, params)
-    specs = tuple(_spec(item, dtype) for item, dtype in zip(inputs, dtypes))
-    results = ops.infer(op, specs, params)
-    lent: List[int] = []  # small arrays that travel along, needed by this step alone
-    names = [_name(item, dtype, recorder, depth, lent) for item, dtype in zip(inputs, dtypes)]
-    outs = [recorder.new_id() for _ in results]
-    step: List[Any] = [op, outs[0] if len(outs) == 1 else outs, names]
-    recorder.record([*step, params] if params else step, depth)
-    recorder.forgotten.extend(lent)
-    return [RemoteTensor(recorder, out, spec) for out, spec in zip(outs, results)]
+
+    __slots__ = ()
+
+    # Parts.
+
+    def __getitem__(self, key: Any) -> RemoteTensor:
+        result: RemoteTensor = do("getitem", self, key)
+        return result
+
+    def __setitem__(self, key: Any, value: Operand) -> None:
+        """Bind this handle to a new tensor with that part replaced: objects are written once, no other tensor changes.
+
+        A name or tag stays with the old tensor, and is forgotten with it.
+        """
+        (changed,) = call("setitem", self, key, value)
+        # The ids change hands: the handle that is dropped here forgets the old one.
+        self.id, changed.id = changed.id, self.id
+        self.spec = changed.spec
+
+    def __iter__(self) -> Iterator[RemoteTensor]:
+        if not self.spec.shape:
+            raise TypeError("iteration over a 0-d remote tensor")
+        return (self[at] for at in range(len(self)))
+
+    @property
+    def T(self) -> RemoteTensor:
+        """The transpose of a matrix. Raises: ValueError for other than 2 dimensions."""
+        if self.ndim != 2:
+            raise ValueError(f"x.T is for 2 dimensions, not {self.ndim}: x.mT, or x.transpose()")
+        return self.transpose()
+
+    @property
+    def mT(self) -> RemoteTensor:
+        """The transposes of a stack of matrices."""
+        return steps.unary("matrix_transpose", self)
+
+    @property
+    def real(self) -> RemoteTensor:
+        """The real part."""
+        return steps.unary("real", self)
+
+    @property
+    def imag(self) -> RemoteTensor:
+        """The imaginary part of complex numbers."""
+        return steps.unary("imag", self)
+
+    # The array API beside the operators.
+
+    def __array_namespace__(self, *, api_version: Optional[str] = None) -> Namespace:
+        """The array API's functions; what they make from nothing, as ``zeros``, is made at this tensor's worker."""
+        check_version(api_version)
+        return Namespace(type(self), self.recorder)
+
+    def to_device(self, device: Union[Place, str], /, *, stream: None = None) -> RemoteTensor:
+        """The tensor at another worker: ``move``; itself if it is there already."""
+        if stream is not None:
+            raise ValueError("a worker has no streams")
+        if isinstance(device, str):
+            if device != self.worker:
+                raise ValueError(f"{device!r} is the name of another worker: give the worker itself, or x.move(worker)")
+            return self
+        return self if device.recorder is self.recorder else self.move(device)
+
+    # Methods with the names that numpy gives them, and the parameters of the array API.
+
+    def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("sum", axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def prod(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("prod", axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("mean", axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> RemoteTensor:
+        return self._do("var", axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> RemoteTensor:
+        return self._do("std", axis=axis, correction=correction, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("max", axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("min", axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("all", axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("any", axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: Optional[int] = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("argmax", axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Optional[int] = None, keepdims: bool = False) -> RemoteTensor:
+        return self._do("argmin", axis=axis, keepdims=keepdims)
+
+    def clip(self, min: Optional[Operand] = None, max: Optional[Operand] = None) -> RemoteTensor:
+        return self._do("clip", min=min, max=max)
+
+    def round(self) -> RemoteTensor:
+        return self._do("round")
+
+    def conj(self) -> RemoteTensor:
+        return self._do("conj")
+
+    def astype(self, dtype: Any) -> RemoteTensor:
+        return self._do("astype", dtype=dtype)
+
+    def copy(self) -> RemoteTensor:
+        """Another handle with a life of its own; the worker keeps the elements once."""
+        return self._do("astype", dtype=self.dtype)
+
+    def reshape(self, *shape: Union[int, Sequence[int]]) -> RemoteTensor:
+        """As ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
+        return self._do("reshape", shape=_ints(shape))
+
+    def flatten(self) -> RemoteTensor:
+        return self._do("reshape", shape=(-1,))
+
+    ravel = flatten
+
+    def transpose(self, *axes: Union[int, Sequence[int], None]) -> RemoteTensor:
+        """The axes in another order; reversed if none is given."""
+        order = _ints(axes) if axes and axes != (None,) else range(self.ndim - 1, -1, -1)
+        return self._do("permute_dims", axes=tuple(order))
+
+    def squeeze(self, axis: Axis = None) -> RemoteTensor:
+        """Without the axes of size 1, or those named."""
+        result: RemoteTensor = numpy_face.squeeze(self, axis)
+        return result
+
+    def dot(self, other: Operand) -> RemoteTensor:
+        """As ``np.dot``: the product of matrices or vectors; else along the last axis and the other's last but one."""
+        result: RemoteTensor = numpy_face.dot(self, other)
+        return result
+
+    def _do(self, op: str, **params: Any) -> RemoteTensor:
+        result: RemoteTensor = do(op, self, **params)
+        return result
+
+    # numpy's protocols.
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return numpy_face.ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Tuple[Any, ...], kwargs: Any) -> Any:
+        return numpy_face.function(func, types, args, kwargs)
+
+    __bool__ = _no_data("a truth value")
+    __int__ = _no_data("int()")
+    __float__ = _no_data("float()")
+    __complex__ = _no_data("complex()")
+    __index__ = _no_data("an index")
+    __contains__ = _no_data("'in'")
+    __array__ = _no_data("a numpy array")
+    __dlpack__ = __dlpack_device__ = _no_data("dlpack")
+    item = _no_data("item()")
+    tolist = _no_data("tolist()")
+    # A copied handle would delete the tensor twice; a pickled one would be without its worker.
+    __reduce_ex__ = _no_data("pickle")
+
+    def __copy__(self) -> RemoteTensor:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> RemoteTensor:
+        return self.copy()
 
 
-def one(results: Sequence[RemoteTensor]) -> RemoteTensor:
-    """The only result."""
-    (result,) = results
-    return result
-
-
-def different_workers(x: Any, y: RemoteTensor) -> ValueError:
-    """The error of an operation across workers."""
-    where = x.worker
-    return ValueError(f"one tensor is at {where}, the other at {y.worker}: move one first (x.move({where!r}))")
-
-
-def _is_remote(value: Any) -> bool:
-    return isinstance(value, RemoteTensor)
-
-
-def _spec(item: Any, dtype: DType) -> Spec:
-    return Spec(dtype, ()) if type(item) in _SCALARS else item.spec if _is_remote(item) else Spec(dtype, item.shape)
-
-
-def _name(item: Any, dtype: DType, recorder: Recorder, depth: int, lent: List[int]) -> Any:
-    """An input as the step names it: an id, a literal, or the id of a small array that travels along."""
-    if type(item) in _SCALARS:
-        return program.literal(item, dtype)
-    if isinstance(item, RemoteTensor):
-        return item._live_id()
-    array = tensor.as_tensor(item)
-    if array.nbytes > wire.CHUNK:
-        raise ValueError(f"an array of {array.nbytes} bytes does not travel by itself: await worker.send(array) first")
-    lent.append(recorder.put(array, depth + 1))
-    return lent[-1]
-
-
-def _operator(op: str, reflected: bool = False) -> Callable[..., Any]:
-    if not reflected:
-        return lambda self, other: binary(op, self, other)
-
-    def reflect(self: RemoteTensor, other: Any) -> Any:
-        if isinstance(other, (*_SCALARS, np.generic, np.ndarray)):
-            return one(call(op, other, self, depth=3))
-        return NotImplemented
-
-    return reflect
-
-
-_OPERATORS: Mapping[str, str] = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or",
-    "xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
-}  # fmt: skip
-for _python, _op in _OPERATORS.items():
-    setattr(RemoteTensor, f"__{_python}__", _operator(_op))
-    setattr(RemoteTensor, f"__r{_python}__", _operator(_op, reflected=True))
+def _ints(values: Tuple[Any, ...]) -> Tuple[Any, ...]:
+    """Numbers given one by one, or all as one sequence."""
+    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], (tuple, list)) else values

@@ -1,45 +1,76 @@
 """One file for each thing that is measured; :data:`STACKS` names them.
 
-A stack has a server, which runs in one process, and a client, which runs in another and offers measures: coroutine
+A stack has servers, each in a process of its own, and a client, which runs in another and offers measures: coroutine
 functions that work for about the seconds they are given and return how many operations that was and how long it took.
+The event loop is Python's own everywhere, so that no figure is the doing of another loop.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import AsyncContextManager, Awaitable, Callable, Dict, Mapping, NamedTuple, Protocol, cast
+from typing import AsyncContextManager, Awaitable, Callable, Dict, Mapping, NamedTuple, Protocol, Tuple, cast
 
-STACKS: Dict[str, str] = {
-    "asyncsyft": "benchmarks.stacks.asyncsyft_direct",
-    "websockets": "benchmarks.stacks.websockets_echo",
+#: Environments: asyncsyft's own with all that it is made of, and that of the peers (``make bench-env``).
+OWN, PEERS = ".venv", ".venv-bench"
+#: A measure that is given no more seconds than this is only warming up.
+WARM_UP = 0.1
+
+
+class Place(NamedTuple):
+    """Where a stack is found: its file, its environment, its servers in the order in which they start."""
+
+    module: str
+    env: str = OWN
+    servers: Tuple[str, ...] = ("serve",)
+
+
+STACKS: Dict[str, Place] = {
+    "asyncsyft": Place("asyncsyft_direct"),
+    "asyncsyft-trio": Place("asyncsyft_trio"),
+    "asyncsyft-relay": Place("asyncsyft_relay", servers=("relay", "worker")),
+    "asyncsyft-large": Place("asyncsyft_large"),
+    "asyncsyft-relay-large": Place("asyncsyft_relay_large", servers=("relay", "worker")),
+    "asyncsyft-plan": Place("asyncsyft_plan"),
+    "asyncsyft-zstd": Place("asyncsyft_zstd", servers=("workers", "throttles")),
+    "numpy": Place("numpy_loop", servers=()),
+    "websockets": Place("websockets_echo"),
+    "websockets-relay": Place("websockets_relay", servers=("relay", "answerer")),
+    "socketio": Place("socketio_echo", PEERS),
+    "grpc": Place("grpc_echo", PEERS),
+    "dask": Place("dask_distributed", PEERS, servers=("scheduler", "worker")),
+    "tcp": Place("tcp"),
 }
 
 
 class Sample(NamedTuple):
-    """So many operations, in so many seconds."""
+    """So many operations, in so many seconds; ``unit`` says what one is."""
 
-    operations: int
+    operations: float
     seconds: float
+    unit: str = "calls"
 
 
 Measure = Callable[[float], Awaitable[Sample]]
+#: What a server calls with its ports as soon as it listens.
+Ready = Callable[..., None]
 
 
 class Stack(Protocol):
-    """What a file of this folder defines."""
+    """What a file of this folder defines, beside an ``async def server(ready, *ports)`` for each of its servers.
 
-    #: The event loop of both ends: "asyncio" or "trio".
+    A server listens on loopback, calls ``ready(port, ...)`` and serves until it is cancelled; ``ports`` are those of
+    the servers before it.
+    """
+
+    #: The event loop of all ends: "asyncio" or "trio".
     BACKEND: str
     #: The distributions whose versions are told with the figures.
-    VERSIONS_OF: tuple[str, ...]
+    VERSIONS_OF: Tuple[str, ...]
 
-    async def serve(self, ready: Callable[[int], None]) -> None:
-        """Listen on loopback, call ``ready(port)``, serve until cancelled."""
-
-    def client(self, port: int) -> AsyncContextManager[Mapping[str, Measure]]:
-        """Connect, and offer the measures while the context is open."""
+    def client(self, *ports: int) -> AsyncContextManager[Mapping[str, Measure]]:
+        """Connect, and offer the measures while the context is open; ``ports`` are those of all servers."""
 
 
 def load(name: str) -> Stack:
     """The stack of that name; KeyError if there is none."""
-    return cast(Stack, importlib.import_module(STACKS[name]))
+    return cast(Stack, importlib.import_module(f"{__name__}.{STACKS[name].module}"))

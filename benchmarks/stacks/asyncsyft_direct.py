@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Callable, List, Mapping
+from typing import Any, AsyncIterator, List, Mapping
 
 import anyio
 import numpy as np
 
 import asyncsyft
-from benchmarks.stacks import Measure, Sample
+from benchmarks.stacks import Measure, Ready, Sample
 
 BACKEND = "asyncio"
 VERSIONS_OF = ("asyncsyft", "anyio", "websockets", "msgpack", "zstandard", "numpy")
@@ -19,14 +19,16 @@ IN_FLIGHT = 256
 STEPS_AT_ONCE = 1000
 
 
-async def serve(ready: Callable[[int], None]) -> None:
+async def serve(ready: Ready) -> None:
     async with asyncsyft.Worker(name="alice", listen="127.0.0.1:0") as worker:
         ready(worker.port)
         await anyio.sleep_forever()
 
 
-class _Client:
-    def __init__(self, driver: Any, x: Any, y: Any) -> None:
+class Calls:
+    """Small work on two tensors that the worker holds."""
+
+    def __init__(self, driver: asyncsyft.Driver, x: asyncsyft.RemoteTensor, y: asyncsyft.RemoteTensor) -> None:
         self._driver, self._x, self._y = driver, x, y
 
     async def _loop(self, until: float, counts: List[int]) -> None:
@@ -60,21 +62,27 @@ class _Client:
             await self._driver.ready()
         await self._driver.flush()
         took = time.perf_counter() - start
-        _check(await z.get())
-        return Sample(done, took)
+        check(await z.get())
+        return Sample(done, took, "steps")
 
 
-def _check(sum_: Any) -> None:
+def check(sum_: Any) -> None:
     if sum_.dtype != np.float32 or not np.array_equal(sum_, np.arange(10) + 1):
         raise AssertionError(f"x + y came back as {sum_!r}")
 
 
 @asynccontextmanager
-async def client(port: int) -> AsyncIterator[Mapping[str, Measure]]:
+async def small_calls(port: int) -> AsyncIterator[Calls]:
+    """A driver that is connected to alice, or to the relay where she is, with its two tensors there."""
     async with asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench") as driver:
-        alice = driver.worker("alice")
+        (alice,) = await driver.wait_for("alice")
         x = await alice.send(np.arange(10, dtype="float32"))
         y = await alice.send(np.ones(10, "float32"))
-        _check(await (x + y).get())
-        self = _Client(driver, x, y)
-        yield {"calls": self.calls, "steps": self.steps, "single": self.single}
+        check(await (x + y).get())
+        yield Calls(driver, x, y)
+
+
+@asynccontextmanager
+async def client(port: int) -> AsyncIterator[Mapping[str, Measure]]:
+    async with small_calls(port) as small:
+        yield {"calls": small.calls, "steps": small.steps, "single": small.single}

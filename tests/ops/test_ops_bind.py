@@ -60,6 +60,7 @@ GOOD = [
     (call("tensordot", x, y, axes=((0,), (1,))), ([x, y], {"axes": [[0], [1]]})),
     (call("tensordot", x, y, axes=2), ([x, y], {})),
     (call("searchsorted", x, y, side="right", sorter=c), ([x, y, c], {"side": "right"})),
+    (call("searchsorted", x, y, sorter=None), ([x, y], {})),
     (call("diff", x, n=2), ([x], {"n": 2})),
     (call("diff", x, prepend=y), ([x, y], {"only": "prepend"})),
     (call("diff", x, append=y), ([x, y], {"only": "append"})),

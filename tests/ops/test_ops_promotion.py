@@ -140,6 +140,7 @@ def test_scalars_of_particular_calls():
     assert scalar_dtypes("take", [f4, 1], {}) == (f4, np.dtype("i8"))
     assert scalar_dtypes("getitem", [f4, b1], {}) == (f4, b1)
     assert scalar_dtypes("zeros", [], {}) == ()
+    assert scalar_dtypes("add", [np.dtype("u8"), 1 << 63], {}) == (np.dtype("u8"),) * 2
     with pytest.raises(TypeError):
         scalar_dtype("7", f4)  # type: ignore[arg-type]
 

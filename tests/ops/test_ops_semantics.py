@@ -259,6 +259,13 @@ def test_what_is_heavy_says_how_much():
     assert OPS["matmul"].cost(big, {}) == 512**3 // 8
     assert OPS["tensordot"].cost(big, {"axes": 1}) == 512**3 // 8
     assert OPS["linalg.solve"].cost(big, {}) >= 512**3
+    stacks = [np.broadcast_to(np.zeros(()), shape) for shape in ((5, 1, 8, 8), (7, 8, 8))]
+    assert OPS["matmul"].cost(stacks, {}) == 35 * 8**3 // 8
+    assert OPS["linalg.solve"].cost(stacks, {}) == 35 * 2 * 8**3
+    assert OPS["vecdot"].cost([big[0][:, None], big[1]], {}) == 512**3 // 8
+    assert OPS["repeat"].cost([np.zeros(3), np.array([0, 1 << 20, 0])], {}) == 1 << 20
+    assert OPS["diff"].cost([np.zeros(100)], {"n": 50}) == 5000
+    assert OPS["diff"].cost([np.zeros(100)], {"n": -(1 << 60)}) == 100
     assert OPS["sort"].cost(big[:1], {}) > 512**2 * 10
     assert not OPS["add"].heavy
     assert OPS["add"].cost(big, {}) == 2 * 512**2

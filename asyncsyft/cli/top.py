@@ -1,0 +1,211 @@
+"""``asyncsyft top``: who is at a relay and how busy they are, live."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from functools import partial
+from json import dumps, load
+from ssl import SSLContext
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
+
+import anyio
+import anyio.to_thread
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.live import Live
+from rich.table import Table
+
+from ..driver import Driver, RemoteWorker, connect
+from ..errors import AsyncSyftError, LinkClosed
+from . import options
+from .running import Signals, interrupted, run
+
+#: Seconds that a worker, and the relay's status, have to answer before the figures are left out.
+PATIENCE = 3.0
+#: Columns of a table that does not go to a terminal.
+FILE_WIDTH = 120
+
+Snapshot = Dict[str, Any]
+
+
+@click.command(short_help="Show the peers of a relay and how busy they are, live.")
+@click.argument("url", type=options.WebSocketURL(), envvar="ASYNCSYFT_TOP_URL")
+@click.option(
+    "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Seconds between two looks."
+)
+@click.option("--once", is_flag=True, help="Look for one interval, print, and end.")
+@options.token("top", "What the relay asks for.")
+@options.trusted
+@click.option("--json", is_flag=True, help="A JSON object in a line of its own for each look.")
+@options.common
+@click.pass_context
+def top(ctx: click.Context, /, loop: str, **given: Any) -> None:
+    """Show the peers of a relay, live: steps a second, what they hold, what is in flight, how far away they are.
+
+    \b
+      asyncsyft top ws://127.0.0.1:8765
+      asyncsyft top ws://127.0.0.1:8765 --once --json
+
+    It looks as a driver does, and is one of those that it shows. Ctrl-C ends it.
+    """
+    interrupted(ctx, run(lambda signals: watch(signals, **given), loop))
+
+
+async def watch(
+    signals: Signals, url: str, interval: float, once: bool, token: Optional[str], ca: Optional[str], json: bool
+) -> None:
+    """Look and show until a signal comes; ``once``: one time. Raises: LinkError when the link is lost."""
+    context = options.dialling(url, ca)
+    async with connect(url, token=token, ssl=context) as driver:
+        look = partial(snapshot, driver, url, token, context)
+        with Screen(json) as screen:
+            await signals.unless(lambda: repeat(screen, look, interval, once))
+
+
+async def repeat(screen: Screen, look: Callable[[], Awaitable[Snapshot]], interval: float, once: bool) -> None:
+    """One look each ``interval``."""
+    last = await look()
+    while True:
+        await anyio.sleep(interval)
+        now = await look()
+        rates(last, now)
+        screen.show(now)
+        if once:
+            return
+        last = now
+
+
+# Looking.
+
+
+async def snapshot(driver: Driver, url: str, token: Optional[str], context: Optional[SSLContext]) -> Snapshot:
+    """What the relay and each worker say of themselves now. Raises: LinkClosed."""
+    if not driver.peer.roads:
+        raise LinkClosed(f"the link to {url} is lost")
+    told: List[Optional[Snapshot]] = [None]
+    workers: Dict[str, Snapshot] = {}
+
+    async def ask_relay() -> None:
+        told[0] = await anyio.to_thread.run_sync(status, url, token, context, abandon_on_cancel=True)
+
+    async def ask(worker: RemoteWorker) -> None:
+        workers[worker.name] = await of_worker(worker)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_relay)
+        for worker in list(driver.workers.values()):
+            tasks.start_soon(ask, worker)
+    relay = told[0]
+    peers = relay.pop("peers") if relay else [{"name": name, "role": "worker"} for name in workers]
+    for peer in peers:
+        peer.update(workers.get(peer["name"], {}))
+    return {"at": anyio.current_time(), "url": url, "relay": relay, "peers": peers}
+
+
+async def of_worker(worker: RemoteWorker) -> Snapshot:
+    """A worker's figures; ``latency`` in milliseconds."""
+    with anyio.move_on_after(PATIENCE):
+        try:
+            latency = await worker.ping() * 1000
+            return {"latency": round(latency, 3), **await worker.stats()}
+        except AsyncSyftError as error:
+            return {"problem": str(error)}
+    return {"problem": "no answer"}
+
+
+def status(url: str, token: Optional[str], context: Optional[SSLContext]) -> Optional[Snapshot]:
+    """What ``GET /status`` says; None if a relay does not tell, or it is a worker. It blocks: for a thread."""
+    request = urllib.request.Request(f"http{url[2:].rstrip('/')}/status")
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(request, timeout=PATIENCE) as answer:
+            found = load(answer)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def rates(last: Snapshot, now: Snapshot) -> None:
+    """Add to ``now`` what changed a second since ``last``."""
+    seconds = max(now["at"] - last["at"], 1e-9)
+    before = {peer["name"]: peer for peer in last["peers"]}
+    for peer in now["peers"]:
+        _rate(before.get(peer["name"], {}), peer, "steps", seconds)
+    for name in ("frames", "bytes"):
+        _rate(last["relay"] or {}, now["relay"] or {}, name, seconds)
+
+
+def _rate(before: Mapping[str, Any], now: Snapshot, name: str, seconds: float) -> None:
+    if name in before and name in now:
+        now[f"{name}_per_second"] = round(max(now[name] - before[name], 0) / seconds, 1)
+
+
+# Showing.
+
+
+class Screen:
+    """Where looks are shown: lines of JSON, a table that changes in place, or, in a file, one table after another."""
+
+    def __init__(self, json: bool) -> None:
+        self._as_json = json
+        self._console = Console()
+        if not self._console.is_terminal:
+            self._console.width = FILE_WIDTH
+        self._live = Live(console=self._console, auto_refresh=False)
+
+    def __enter__(self) -> Screen:
+        if not self._as_json and self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._live.stop()
+
+    def show(self, now: Snapshot) -> None:
+        """Show one look."""
+        if self._as_json:
+            click.echo(dumps(now))
+        elif self._live.is_started:
+            self._live.update(table(now), refresh=True)
+        else:
+            self._console.print(table(now))
+
+
+def table(now: Snapshot) -> Table:
+    """The peers, one a row; the relay's own figures below."""
+    shown = Table(title=now["url"], caption=_of_relay(now["relay"]), title_justify="left", caption_justify="left")
+    for name in ("name", "role", "where"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("steps/s", "holds", "of", "objects", "in flight", "latency"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for peer in sorted(now["peers"], key=lambda peer: (peer["role"] != "worker", peer["name"])):
+        shown.add_row(peer["name"], peer["role"], peer.get("where", ""), *_figures(peer))
+    return shown
+
+
+def _figures(peer: Snapshot) -> List[str]:
+    if "problem" in peer:
+        return [peer["problem"]]
+    if "steps" not in peer:
+        return []
+    rate = peer.get("steps_per_second")
+    return [
+        "" if rate is None else f"{rate:,.0f}",
+        decimal(peer["bytes"]),
+        decimal(peer["limit"]),
+        f"{peer['objects']:,}",
+        f"{max(peer['jobs'] - 1, 0):,}",  # one is our own question
+        f"{peer['latency']:.2f} ms",
+    ]
+
+
+def _of_relay(relay: Optional[Snapshot]) -> str:
+    if relay is None:
+        return "no figures of a relay"
+    frames, passed = relay.get("frames_per_second", 0.0), relay.get("bytes_per_second", 0.0)
+    waiting = f", {decimal(relay['waiting'])} waiting" if relay["waiting"] else ""
+    return f"relay: {frames:,.0f} frames/s, {decimal(int(passed))}/s{waiting}"

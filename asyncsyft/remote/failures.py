@@ -1,0 +1,56 @@
+"""Where a step was written, and the failures that nothing has raised yet: the driver's, or those of one scope.
+
+It knows no programs and no conversations.
+"""
+
+from __future__ import annotations
+
+import dis
+from contextvars import ContextVar
+from types import CodeType
+from typing import Dict, Optional, Tuple
+
+from ..errors import AsyncSyftError
+
+#: The code and the instruction that recorded a step; its line is looked up only for an error.
+Origin = Tuple[CodeType, int]
+#: The origin's code of steps that no person wrote.
+NOWHERE = (lambda: None).__code__
+current_scope: ContextVar[Optional[Failures]] = ContextVar("asyncsyft_scope", default=None)
+
+
+class Failures:
+    """Failures that nothing has raised yet, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._errors: Dict[int, AsyncSyftError] = {}
+
+    def add(self, error: AsyncSyftError) -> None:
+        """Keep one until it is raised."""
+        self._errors[id(error)] = error
+
+    def raised(self, error: AsyncSyftError) -> None:
+        """Somebody was told of it otherwise."""
+        self._errors.pop(id(error), None)
+
+    def take(self) -> Optional[AsyncSyftError]:
+        """The earliest, with the others in ``also``; None if there is none."""
+        if not self._errors:
+            return None
+        first, *others = self._errors.values()
+        self._errors.clear()
+        first.also = others
+        return first
+
+
+def written_at(origin: Optional[Origin]) -> Optional[str]:
+    """An origin for people: file, line and function."""
+    if origin is None or origin[0] is NOWHERE:
+        return None
+    code, instruction = origin
+    line = code.co_firstlineno
+    for start, number in dis.findlinestarts(code):
+        if start > instruction:
+            break
+        line = number or line
+    return f"{code.co_filename}:{line}, in {code.co_name}"

@@ -1,0 +1,150 @@
+"""Handle: a name for a tensor that lives elsewhere, what is known of it here, and what becomes of it there.
+
+It knows dtype, shape and worker, and never the data; it does not know the ops (``steps.py`` records them).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Optional, Protocol, Tuple, TypeVar
+
+from .. import program, tensor
+from ..errors import LocalProtocolError
+from ..ops import Spec
+from ..tensor import Array, DType
+from .recorder import Recorder
+
+H = TypeVar("H", bound="Handle")
+
+
+class Place(Protocol):
+    """Where a tensor can be moved to: a worker, as the driver sees it."""
+
+    name: str
+    recorder: Recorder
+
+
+class Handle:
+    """A tensor at a worker: its name there, and what was inferred of it."""
+
+    __slots__ = ("recorder", "id", "spec")
+
+    def __init__(self, recorder: Recorder, number: int, spec: Spec) -> None:
+        self.recorder = recorder
+        self.id = number
+        self.spec = spec
+
+    def __del__(self) -> None:
+        # In any thread, also inside our own code: only note the id.
+        if self.id:
+            self.recorder.forgotten.append(self.id)
+
+    # What is known without a round trip.
+
+    @property
+    def dtype(self) -> DType:
+        """Its dtype, as inferred when it was recorded."""
+        return self.spec.dtype
+
+    @property
+    def shape(self) -> Tuple[Optional[int], ...]:
+        """Its shape; None for a dimension that only the data can tell (``await x.info()`` fills it)."""
+        return self.spec.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.spec.shape)
+
+    @property
+    def size(self) -> Optional[int]:
+        """Number of elements; None if a dimension is unknown."""
+        size = 1
+        for dim in self.spec.shape:
+            if dim is None:
+                return None
+            size *= dim
+        return size
+
+    @property
+    def nbytes(self) -> Optional[int]:
+        """Bytes of its elements; None if a dimension is unknown."""
+        return self.spec.nbytes
+
+    @property
+    def worker(self) -> str:
+        """Name of the worker that holds it."""
+        return self.recorder.worker
+
+    @property
+    def device(self) -> str:
+        """The array API's word for ``worker``."""
+        return self.recorder.worker
+
+    def __len__(self) -> int:
+        if not self.spec.shape:
+            raise TypeError("len() of a 0-d remote tensor")
+        if self.spec.shape[0] is None:
+            raise TypeError("the length is unknown until the data is there: await x.info()")
+        return self.spec.shape[0]
+
+    def __repr__(self) -> str:
+        shape = ", ".join("?" if dim is None else str(dim) for dim in self.spec.shape)
+        return f"<RemoteTensor {self.spec.dtype}[{shape}] at {self.recorder.worker}>"
+
+    # What brings data or certainty back.
+
+    async def get(self) -> Array:
+        """The data, as an array of its own.
+
+        Raises: the error of the step that failed to make it, LinkError when the worker is lost.
+        """
+        slot = self.recorder.ask([program.GET, 0, [self.live_id()]])
+        try:
+            return await slot  # type: ignore[no-any-return]
+        except BaseException:
+            self.recorder.cancel(slot)
+            raise
+
+    async def info(self) -> Dict[str, Any]:
+        """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``."""
+        number = self.live_id()
+        info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [number]])
+        dtype, shape, _ = tensor.check_descr(info.get("dtype"), info.get("shape"))
+        if self.id == number:  # x[key] = value may have given it another tensor meanwhile
+            self.spec = Spec(dtype, shape)
+        return info
+
+    # What is recorded.
+
+    def delete(self) -> None:
+        """Delete it at its worker; using it afterwards is an error."""
+        number, self.id = self.live_id(), 0
+        self.recorder.record([program.DELETE, 0, [number]])
+
+    def move(self: H, worker: Place) -> H:
+        """The tensor at another worker, sent there directly; does not wait. This one stays until it is deleted.
+
+        Raises: ValueError if no road leads from one worker to the other.
+        """
+        number, there, ticket = self.live_id(), worker.recorder, os.urandom(16)
+        if there is self.recorder:
+            raise ValueError(f"the tensor is at {worker.name} already")
+        here, far = self.recorder.conversation, there.conversation
+        if not (self.recorder.relay and self.recorder.relay == there.relay):
+            raise ValueError(f"no relay connects {self.worker} and {worker.name}: get the tensor and send it")
+        out = there.new_id()
+        there.record([program.FETCH, out, [], {"from": here.theirs, "peer": here.to, "ticket": ticket}])
+        self.recorder.record([program.MOVE, 0, [number], {"to": far.theirs, "ticket": ticket}])
+        return type(self)(there, out, self.spec)
+
+    def tag(self: H, *tags: str, name: str = "") -> H:
+        """Let ``search`` find it by a name and by tags; itself."""
+        self.recorder.record([program.TAG, 0, [self.live_id()], {"name": name, "tags": list(tags)}])
+        return self
+
+    def live_id(self) -> int:
+        """Its object id. Raises: LocalProtocolError if it was deleted."""
+        if not self.id:
+            raise LocalProtocolError("this remote tensor was deleted")
+        return self.id

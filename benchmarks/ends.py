@@ -1,0 +1,169 @@
+"""The processes of a stack, as the one that started them sees them; each is ended by its own handle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, AsyncIterator, Dict, List, Mapping, NamedTuple, Sequence, cast
+
+from benchmarks.stacks import OWN, STACKS, WARM_UP
+
+ROOT = Path(__file__).resolve().parent.parent
+START = 30.0  # seconds that an end may take to start
+SLACK = 60.0  # seconds that a measure may take beyond those it was given
+STOP = 10.0  # seconds that an end may take to stop
+
+
+class BenchmarkFailed(Exception):
+    """A peer is missing; an end died, fell silent or said something else than was asked."""
+
+
+class Usage(NamedTuple):
+    """What one process used during a measure."""
+
+    cpu: float  # seconds, all threads
+    peak: int  # bytes
+    gain: int  # bytes: the peak over what it held before the first measure
+
+
+class Figure(NamedTuple):
+    """One measure in one round."""
+
+    operations: float
+    seconds: float
+    unit: str
+    ends: Mapping[str, Usage]  # by role: "client" and the names of the servers
+
+    @property
+    def rate(self) -> float:
+        """Operations per second."""
+        return self.operations / self.seconds
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU per operation, all processes together."""
+        return sum(end.cpu for end in self.ends.values()) / self.operations
+
+
+class End:
+    """One end of a stack: a process that answers lines with lines."""
+
+    def __init__(self, name: str, process: Process) -> None:
+        self._name, self._process = name, process
+
+    async def hear(self, seconds: float) -> Dict[str, Any]:
+        stdout = self._process.stdout
+        assert stdout is not None
+        try:
+            line = await asyncio.wait_for(stdout.readline(), seconds)
+        except asyncio.TimeoutError:
+            raise BenchmarkFailed(f"{self._name} said nothing for {seconds:.0f} s") from None
+        if not line:
+            raise BenchmarkFailed(f"{self._name} ended; what it said is above")
+        answer = cast(Dict[str, Any], json.loads(line))
+        if "failed" in answer:
+            raise BenchmarkFailed(f"{self._name}: {answer['failed']}")
+        return answer
+
+    async def ask(self, within: float, **order: object) -> Dict[str, Any]:
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.write(json.dumps(order).encode() + b"\n")
+        return await self.hear(within)
+
+    async def stop(self) -> None:
+        """Close its input, which ends it; kill it if it does not."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP)
+        except asyncio.TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+def interpreter(env: str) -> str:
+    """The Python of an environment. Raises: BenchmarkFailed if there is none."""
+    if env == OWN:
+        return sys.executable
+    python = ROOT / env / "bin" / "python"
+    if not python.exists():
+        raise BenchmarkFailed(f"the peers are missing: there is no {env}; make bench-env")
+    return str(python)
+
+
+@asynccontextmanager
+async def process(env: str, name: str, *words: str) -> AsyncIterator[End]:
+    """``python -m benchmarks.end WORDS`` in an environment, while the context is open."""
+    started = await asyncio.create_subprocess_exec(
+        interpreter(env),
+        *("-m", "benchmarks.end", *words),
+        stdin=PIPE,
+        stdout=PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    running = End(name, started)
+    try:
+        yield running
+    finally:
+        await running.stop()
+
+
+async def check(stacks: Sequence[str]) -> Dict[str, str]:
+    """The versions of what these stacks need. Raises: BenchmarkFailed if something is missing."""
+    by_env: Dict[str, List[str]] = {}
+    for stack in stacks:
+        by_env.setdefault(STACKS[stack].env, []).append(stack)
+    versions: Dict[str, str] = {}
+    for env, names in by_env.items():
+        async with process(env, env, "check", *names) as checking:
+            versions.update((await checking.hear(START))["versions"])
+    return versions
+
+
+class Crew:
+    """All processes of one stack: its servers and its client."""
+
+    def __init__(self, servers: Mapping[str, End], client: End, held: Mapping[str, int], measures: List[str]) -> None:
+        self._servers, self._client, self._held = servers, client, held
+        self.measures = measures
+
+    async def _usage(self, **order: object) -> Dict[str, Dict[str, Any]]:
+        return {role: await server.ask(START, **order) for role, server in self._servers.items()}
+
+    async def measure(self, name: str, seconds: float) -> Figure:
+        """Warm up, then take a measure for about so many seconds."""
+        await self._client.ask(WARM_UP + SLACK, measure=name, seconds=min(WARM_UP, seconds))
+        before = await self._usage(forget=True)
+        sample = await self._client.ask(seconds + SLACK, measure=name, seconds=seconds)
+        after = await self._usage()
+        before["client"], after["client"] = sample["before"], sample["after"]
+        ends = {
+            role: Usage(after[role]["cpu"] - before[role]["cpu"], after[role]["peak"], after[role]["peak"] - held)
+            for role, held in self._held.items()
+        }
+        return Figure(sample["operations"], sample["seconds"], sample["unit"], ends)
+
+
+@asynccontextmanager
+async def crew(stack: str) -> AsyncIterator[Crew]:
+    """The processes of a stack, started now."""
+    place = STACKS[stack]
+    async with AsyncExitStack() as open_:
+        servers: Dict[str, End] = {}
+        ports: List[str] = []
+        for server in place.servers:
+            started = process(place.env, f"{stack} {server}", stack, server, *ports)
+            servers[server] = await open_.enter_async_context(started)
+            ports += map(str, (await servers[server].hear(START))["ports"])
+        started = process(place.env, f"{stack} client", stack, "drive", *ports)
+        client = await open_.enter_async_context(started)
+        hello = await client.hear(START)
+        held = {role: int((await server.ask(START))["held"]) for role, server in servers.items()}
+        yield Crew(servers, client, {**held, "client": int(hello["held"])}, hello["measures"])

@@ -1,0 +1,3 @@
+import argparse
+def add_arguments(parser): pass
+def main(asked): return 1

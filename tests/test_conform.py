@@ -1,0 +1,324 @@
+"""A worker is checked from the outside: ours reaches its level, and a sloppy one fails exactly the check of its fault.
+
+A sloppy worker is a real one behind a tamperer, which changes frames on their way: only ``wire.py`` is shared.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from typing import Any, AsyncIterator, Callable, Dict, List, Mapping, Optional
+
+import anyio
+import msgpack
+import pytest
+
+from asyncsyft import wire
+from asyncsyft.conform import CASES, FAILED, LEVELS, PASSED, SKIPPED, Check, Report, conform
+from asyncsyft.conform.samples import SAMPLES
+from asyncsyft.errors import LinkClosed
+from asyncsyft.ops import OPS
+from asyncsyft.relay import Relay
+from asyncsyft.transport import Transport, memory_pair
+from asyncsyft.websocket import listen
+from asyncsyft.worker import Worker
+
+pytestmark = pytest.mark.anyio
+SECONDS = 50
+
+
+class Edited:
+    """A frame that may be changed on its way."""
+
+    def __init__(self, frame: wire.Frame) -> None:
+        self.kind, self.flags, self.lane, self.id = frame.kind, frame.flags, frame.lane, frame.id
+        self.meta: Any = bytes(frame.meta)
+        self.body = bytes(frame.body)
+        if frame.kind in (wire.WELCOME, wire.PROGRAM, wire.VALUES, wire.ANSWERS):
+            with suppress(ValueError):  # hostile ones go on as they are
+                self.meta = msgpack.unpackb(self.meta)
+
+    def data(self) -> bytes:
+        meta = self.meta if isinstance(self.meta, bytes) else msgpack.packb(self.meta)
+        header = wire.HEADER.pack(self.kind, self.flags, self.lane, 0, 0, len(meta), self.id, len(self.body))
+        return header + meta + bytes(-len(meta) % 8) + self.body + bytes(-len(self.body) % 8)
+
+
+class Fault:
+    """What a tamperer does with frames on one link: here nothing."""
+
+    def down(self, frame: Edited) -> List[Edited]:
+        """To the worker."""
+        return [frame]
+
+    def up(self, frame: Edited) -> List[Edited]:
+        """From the worker."""
+        return [frame]
+
+    def back(self, frame: Edited) -> List[Edited]:
+        """What the driver is told at once when it sends this."""
+        return []
+
+
+class NeverGrants(Fault):
+    def up(self, frame: Edited) -> List[Edited]:
+        return [] if frame.kind == wire.CREDIT else [frame]
+
+
+class IgnoresCredit(Fault):
+    """Every grant, also that of the resume, becomes a very large one."""
+
+    def down(self, frame: Edited) -> List[Edited]:
+        if frame.kind != wire.RESUME or len(frame.meta) < 30:
+            return [frame]
+        credit = Edited(one(wire.Parcel(wire.CREDIT, 0, [0, 1 << 40])))
+        return [frame, credit]
+
+
+class RunsAgain(Fault):
+    """A request that comes again is answered again."""
+
+    def __init__(self) -> None:
+        self.said: Dict[int, Edited] = {}
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.VALUES:
+            self.said[frame.id] = frame
+        return [frame]
+
+    def back(self, frame: Edited) -> List[Edited]:
+        return [self.said[frame.id]] if frame.kind == wire.PROGRAM and frame.id in self.said else []
+
+
+class NeverCancels(Fault):
+    """Cancels get lost, for steps that wait."""
+
+    def down(self, frame: Edited) -> List[Edited]:
+        return [] if frame.kind == wire.CANCEL and wire.parse(one_of(frame)).step == 1 else [frame]
+
+
+class IgnoresFlags(Fault):
+    def down(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.PROGRAM:
+            frame.flags &= ~wire.COMPRESSED
+        return [frame]
+
+
+class PromotesLikeNumpy(Fault):
+    """Where int64 meets float32 it computes in float64."""
+
+    def __init__(self) -> None:
+        self.dtypes: Dict[int, str] = {}
+
+    def down(self, frame: Edited) -> List[Edited]:
+        for step in steps(frame):
+            if step[0] == "put":
+                self.dtypes[step[1]] = step[3]["dtype"]
+            elif step[0] == "where" and [self.dtypes.get(i) for i in step[2]] == ["|b1", "<i8", "<f4"]:
+                step[0], step[2] = "divide", [step[2][1], step[2][1]]
+        return [frame]
+
+
+class WrongSine(Fault):
+    def down(self, frame: Edited) -> List[Edited]:
+        for step in steps(frame):
+            step[0] = "tan" if step[0] == "sin" else step[0]
+        return [frame]
+
+
+class ForgetsCauses(Fault):
+    """A failure names itself as its cause."""
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.ANSWERS:
+            for failure in frame.meta[2]:
+                failure[6:8] = failure[0:2] if failure[5] == "matmul" else failure[6:8]
+        return [frame]
+
+
+class WrongVersion(Fault):
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.WELCOME:
+            frame.meta[0] = 7
+        return [frame]
+
+
+def steps(frame: Edited) -> List[List[Any]]:
+    """The steps of a program that are steps."""
+    if frame.kind != wire.PROGRAM or not isinstance(frame.meta, list) or not isinstance(frame.meta[1:2], list):
+        return []
+    listed = frame.meta[1] if len(frame.meta) > 1 and isinstance(frame.meta[1], list) else []
+    return [step for step in listed if isinstance(step, list) and len(step) >= 3 and isinstance(step[2], list)]
+
+
+def one(parcel: wire.Parcel) -> wire.Frame:
+    out: List[Any] = []
+    parcel.write(out, 0, 0)
+    return next(iter(wire.frames(memoryview(bytearray(b"".join(out))))))
+
+
+def one_of(frame: Edited) -> wire.Frame:
+    return next(iter(wire.frames(memoryview(bytearray(frame.data())))))
+
+
+class Side:
+    """One end of the tamperer: what comes here goes out at the other side, changed."""
+
+    def __init__(self, transport: Transport, change: Callable[[Edited], List[Edited]]) -> None:
+        self.transport, self.change = transport, change
+        self.outbox: List[bytes] = []
+        self.other: Side
+        self.back: Optional[Callable[[Edited], List[Edited]]] = None
+
+    def pull(self) -> Optional[List[bytes]]:
+        return [self.outbox.pop(0)] if self.outbox else None
+
+    def push(self, data: bytes) -> None:
+        self.outbox.append(data)
+        self.transport.wake()
+
+    def receive(self, message: memoryview) -> None:
+        try:
+            frames = [Edited(frame) for frame in wire.frames(message)]
+        except wire.RemoteProtocolError:
+            self.other.push(bytes(message))  # hostile on purpose
+            return
+        told = [answer for frame in frames for answer in (self.back(frame) if self.back else [])]
+        changed = [out for frame in frames for out in self.change(frame)]
+        for side, passed in ((self, told), (self.other, changed)):
+            if passed:
+                side.push(b"".join(frame.data() for frame in passed))
+
+    async def run(self) -> None:
+        with suppress(LinkClosed, wire.RemoteProtocolError):
+            await self.transport.run(self)
+        self.other.transport.close()
+
+
+@asynccontextmanager
+async def tampered(make: Callable[[], Fault]) -> AsyncIterator[str]:
+    """The address of a worker behind a tamperer."""
+    async with Worker("sloppy") as worker:
+
+        async def accept(transport: Transport, headers: Mapping[str, str]) -> None:
+            near, far = memory_pair()
+            fault = make()
+            outer, inner = Side(transport, fault.down), Side(near, fault.up)
+            outer.other, inner.other, outer.back = inner, outer, fault.back
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(worker.peer.accept, far, lambda hello, transport: None)
+                tasks.start_soon(inner.run)
+                tasks.start_soon(outer.run)
+
+        async with listen("127.0.0.1", 0, accept) as listener:
+            yield f"ws://127.0.0.1:{listener.port}"
+
+
+async def test_our_worker_reaches_its_level() -> None:
+    told: List[Check] = []
+    with anyio.fail_after(SECONDS):
+        async with Worker("alice", listen="127.0.0.1:0") as worker:
+            report = await conform(f"ws://{worker.address}", on_check=told.append)
+    assert [check for check in report.checks if check.outcome != PASSED] == []
+    assert told == report.checks
+    assert len(told) == len(CASES)
+    assert (report.name, report.claimed, report.level, report.conforms) == ("alice", 2, 2, True)
+    assert report.to_dict()["checks"][0]["outcome"] == PASSED
+
+
+async def test_a_token_is_shown() -> None:
+    with anyio.fail_after(SECONDS):
+        async with Worker("alice", listen="127.0.0.1:0", token="sesame") as worker:
+            url = f"ws://{worker.address}"
+            refused = await conform(url, patience=2)
+            report = await conform(url, token="sesame")
+    assert refused.level is None
+    assert "token" in refused.failed[0].found
+    assert report.level == 2
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_nothing_at_the_tamperer_by_itself() -> None:
+    with anyio.fail_after(SECONDS):
+        async with tampered(Fault) as url:
+            report = await conform(url)
+    assert report.failed == []
+    assert report.level == 2
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("fault", "check", "level"),
+    [
+        (NeverGrants, "credit is granted", 0),
+        (IgnoresCredit, "credit is kept to", 0),
+        (RunsAgain, "resent request", 0),
+        (NeverCancels, "cancel what waits", 0),
+        (IgnoresFlags, "hostile: a program that says it is compressed", None),
+        (PromotesLikeNumpy, "promotion", 1),
+        (WrongSine, "op sin", 1),
+        (ForgetsCauses, "poison flows", 1),
+    ],
+)
+async def test_a_fault_fails_its_check(fault: Callable[[], Fault], check: str, level: Optional[int]) -> None:
+    with anyio.fail_after(SECONDS):
+        async with tampered(fault) as url:
+            report = await conform(url, patience=2)
+    assert [(one.name, bool(one.found)) for one in report.failed] == [(check, True)]
+    assert report.level == level
+    assert not report.conforms
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_peer_that_cannot_greet_is_not_asked_more() -> None:
+    with anyio.fail_after(SECONDS):
+        async with tampered(WrongVersion) as url:
+            report = await conform(url)
+        async with Relay("127.0.0.1:0") as relay:
+            of_relay = await conform(relay.url)
+    assert [one.name for one in report.failed] == ["welcome"]
+    assert (report.checks[-1].name, report.level) == ("welcome", None)
+    assert "the role worker" in of_relay.failed[0].found
+
+
+async def test_nobody_is_there() -> None:
+    with pytest.raises(LinkClosed, match="nobody answers at"):
+        await conform("ws://127.0.0.1:9")
+    with pytest.raises(ValueError, match="not a websocket URL"):
+        await conform("http://127.0.0.1:9")
+
+
+async def test_what_is_not_offered_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with anyio.fail_after(SECONDS):
+        async with Worker("small", listen="127.0.0.1:0") as worker:
+            worker.peer.can = {"level": 2, "ops": ["add", "positive"], "dtypes": ["<f4", "|u1", "<i8"]}
+            report = await conform(f"ws://{worker.address}")
+    skipped = {check.name for check in report.checks if check.outcome == SKIPPED}
+    assert {"op matmul", "put and get <c16", "promotion", "poison flows"} <= skipped
+    assert report.failed == []
+    assert report.level == 2
+
+
+async def test_levels_above_the_claimed_one_are_not_checked() -> None:
+    with anyio.fail_after(SECONDS):
+        async with Worker("small", listen="127.0.0.1:0") as worker:
+            worker.peer.can = {"level": 0}
+            report = await conform(f"ws://{worker.address}")
+    assert {check.level for check in report.checks} == {0}
+    assert (report.claimed, report.level) == (0, 0)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_report_without_a_pass_reaches_nothing() -> None:
+    assert Report("ws://x", "", 0, []).level is None
+    skipped = [Check(0, "one", "", PASSED), Check(1, "two", "", SKIPPED), Check(2, "three", "", PASSED)]
+    assert Report("ws://x", "", 2, skipped).level == 0
+    assert len(LEVELS) == 5
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_every_op_has_a_sample_and_every_check_a_name_of_its_own() -> None:
+    assert {sample.op for sample in SAMPLES} == set(OPS)
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+    assert all(case.expected for case in CASES)
+    assert FAILED not in names
