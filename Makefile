@@ -1,6 +1,7 @@
 # Everything is set up by the targets themselves: python3, make and pip are all that must be there.
 #   .venv       the default Python: the library with what demo, tests and benchmarks need
 #   .venv-syft  Python 3.8 with the oldest versions that the library promises to work with
+#   .venv-bench what the benchmarks compare with
 # A stamp in each says what is installed, so that a second run is quick.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PIP := -m pip install -qq --disable-pip-version-check --no-warn-script-location
 MLXTEND := mlxtend==0.23.4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-env verify lint clean
+.PHONY: help demo test bench bench-env bench-page verify lint clean
 
 help: ## what there is to type
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -23,8 +24,11 @@ bench: .venv/.demo bench-env ## side by side with the peers, in one table; JSON 
 	@mkdir -p build
 	@.venv/bin/python -m benchmarks transport --json build/transport.json
 
-# What is compared with so far (websockets) is in .venv already.
-bench-env: .venv/.demo ## what the benchmarks compare with
+bench-env: .venv-bench/.bench ## what the benchmarks compare with
+
+bench-page: bench ## the same, then how cost grows; docs/benchmarks.md and its pictures from both
+	@.venv/bin/python -m benchmarks scale --json build/scale.json
+	@.venv/bin/python -m benchmarks page --transport build/transport.json --scale build/scale.json
 
 verify: .venv/.test ## the long runs: many more examples for each property
 	@HYPOTHESIS_PROFILE=verify .venv/bin/python -m pytest tests --timeout 3600
@@ -35,7 +39,7 @@ lint: .venv/.test ## style and types
 	@.venv/bin/mypy
 
 clean: ## remove the environments and all that was built
-	rm -rf .venv .venv-syft build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
+	rm -rf .venv .venv-syft .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.demo: pyproject.toml requirements/dev.txt
@@ -55,4 +59,10 @@ clean: ## remove the environments and all that was built
 	@echo "setting up .venv-syft"
 	@python=$$(requirements/find-python38) && requirements/make-venv "$$python" .venv-syft
 	@.venv-syft/bin/python $(PIP) -c requirements/oldest.txt -e '.[test]'
+	@touch $@
+
+.venv-bench/.bench: requirements/bench.txt
+	@echo "setting up .venv-bench"
+	@requirements/make-venv $(PYTHON) .venv-bench
+	@.venv-bench/bin/python $(PIP) -r requirements/bench.txt
 	@touch $@

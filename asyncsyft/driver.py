@@ -85,6 +85,11 @@ class RemoteWorker(Creator):
             tensors.append(remote)
         return tensors
 
+    async def plans(self) -> List[Dict[str, Any]]:
+        """The plans and states of this driver at the worker: kind, name, version, steps, calls, bytes."""
+        listed: List[Dict[str, Any]] = await self.recorder.ask([program.PLANS, 0, []])
+        return listed
+
     async def stats(self) -> Dict[str, int]:
         """What the worker counts: steps run, jobs in flight, objects and bytes held, and its limit in bytes."""
         counts: Dict[str, int] = await self.recorder.ask([program.STATS, 0, []])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import anyio
@@ -136,7 +137,8 @@ class Peer:
 
         async def hurry() -> None:
             with anyio.move_on_after(HANDSHAKE_TIMEOUT):
-                await road.greeted
+                with suppress(AsyncSyftError):  # it ended before it said hello
+                    await road.greeted
                 return
             road.link.abort(LinkClosed("no hello came"))
 
@@ -386,6 +388,8 @@ class Peer:
 
 def admit(hello: Hello, transport: Transport, token: Optional[str], insecure: bool) -> None:
     """Until identities exist: a shared token opens, and without one only this machine comes in. Raises: Refused."""
+    if hello.role not in (DRIVER, WORKER) or not hello.name or not hello.name.isprintable():
+        raise Refused("a peer is a driver or a worker, and has a name that can be printed")
     if token is not None:
         if not hmac.compare_digest((hello.token or "").encode(), token.encode()):
             raise Refused(f"{hello.name}: the token is missing or wrong")
@@ -399,6 +403,11 @@ def split_address(address: str) -> Tuple[str, int]:
     if not colon or not port.isdigit():
         raise ValueError(f"{address!r} is not host:port")
     return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """The opposite of ``split_address``, as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 _LINK_HANDLERS: Dict[int, Callable[[Peer, Road, Frame, Any], None]] = {

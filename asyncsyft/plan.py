@@ -1,4 +1,4 @@
-"""Records a function as a plan: traced once for the shapes and dtypes that come, stored at a worker, called by one step.
+"""Records a function as a plan: traced once for the shapes and dtypes that come, stored at a worker, then called.
 
 It knows no worker until it is called; what a plan does at a worker is in ``executor/plans.py``.
 """
@@ -13,7 +13,7 @@ import msgpack
 import numpy as np
 
 from . import ops, program, tensor
-from .errors import LocalProtocolError, RemoteProtocolError
+from .errors import LocalProtocolError, Refused, RemoteProtocolError
 from .ops import Spec
 from .program import PlanData, Step
 from .remote import Recorder, RemoteTensor
@@ -55,7 +55,7 @@ class State:
             raise AttributeError(f"the state has no {unknown[0]!r}: {', '.join(self.arrays)}")
         sid = _stored(recorder, self)
         given = [value if isinstance(value, RemoteTensor) else _sent(recorder, value) for value in arrays.values()]
-        recorder.record([program.BIND, 0, [sid, *(handle.live_id() for handle in given)], {"names": list(arrays)}])
+        recorder.record([program.BIND, [], [sid, *(handle.live_id() for handle in given)], {"names": list(arrays)}])
 
 
 class _Bound:
@@ -77,7 +77,7 @@ class _Bound:
             raise TypeError(f"state.{name} is bound to a remote tensor, not to {type(value).__name__}")
         if value.spec.dtype != before.spec.dtype or not _fits(value.spec.shape, before.spec.shape):
             raise TypeError(f"state.{name} is {before.spec.dtype}{before.shape}, not {value.spec.dtype}{value.shape}")
-        self._handles[name] = self._updates[name] = value  # type: ignore[index]
+        self._handles[name] = self._updates[name] = value
 
 
 class _Tracer:
@@ -150,10 +150,12 @@ class Plan:
         handles = [item if isinstance(item, RemoteTensor) else _sent(recorder, item) for item in inputs]
         recorded = self._record([handle.spec for handle in handles], key, rebuild)
         names = [_stored(recorder, recorded, self)]
+        has_state = self.state is not None
         if self.state is not None:
             names.append(_stored(recorder, self.state))
         outs = [recorder.new_id() for _ in recorded.outputs]
-        recorder.record([program.CALL, outs, names + [handle.live_id() for handle in handles]])
+        step = [program.CALL, outs, names + [handle.live_id() for handle in handles]]
+        recorder.record([*step, {"state": True}] if has_state else step)
         return _rebuild(recorded.form, [RemoteTensor(recorder, o, s) for o, s in zip(outs, recorded.outputs)])
 
     def record(self, *args: Any, **kwargs: Any) -> Recorded:
@@ -184,10 +186,7 @@ class Plan:
         signature = (tuple(specs), key)
         found = self._recorded.get(signature)
         if found is None:
-            if self.function is None:
-                found = self._that_fits(specs)
-            else:
-                found = self._trace(specs, rebuild)
+            found = self._that_fits(specs) if self.function is None else self._trace(specs, rebuild)
             self._recorded[signature] = found
         return found
 
@@ -227,7 +226,9 @@ class Plan:
 
     def _inline(self, tracer: _Tracer, arguments: Mapping[str, Any]) -> Any:
         if self.state is not None:
-            raise LocalProtocolError(f"plan {self.name!r} has a state: only a plan of the same state could use it within")
+            raise LocalProtocolError(
+                f"plan {self.name!r} has a state: only a plan of the same state could use it within"
+            )
         if self.function is None:
             raise LocalProtocolError(f"plan {self.name!r} came as bytes and cannot be a part of another")
         return self._call(_Bound({}), arguments)
@@ -276,7 +277,7 @@ class Plan:
                 made.state = State(str(state["name"]), **arrays)
             for at, one in enumerate(recorded):
                 made._recorded[at] = _from_plain(one)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, program.Refused) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Refused) as error:
             raise RemoteProtocolError(f"no plan: {error!r:.120}") from None
         return made
 
@@ -438,10 +439,16 @@ def _arrange(
             needed.update(item for item in step.inputs if isinstance(item, int))
     kept.reverse()
     constants = [(number, array) for number, array in zip(tracer.constant_ids, tracer.constants) if number in needed]
-    order = [*range(1, len(specs) + len(state) + 1), *(number for number, _ in constants), *(o for s in kept for o in s.outs)]
+    order = [
+        *range(1, len(specs) + len(state) + 1),
+        *(number for number, _ in constants),
+        *(o for s in kept for o in s.outs),
+    ]
     new = {register: at for at, register in enumerate(order)}
     steps = [
-        Step(s.op, tuple(new[o] for o in s.outs), tuple(new[i] if isinstance(i, int) else i for i in s.inputs), s.params)
+        Step(
+            s.op, tuple(new[o] for o in s.outs), tuple(new[i] if isinstance(i, int) else i for i in s.inputs), s.params
+        )
         for s in kept
     ]
     data = PlanData(

@@ -19,7 +19,7 @@ from . import wire
 from .errors import AsyncSyftError, LinkClosed, Refused, RemoteProtocolError, UnknownPeer
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE, Link, keep_alive
-from .peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, WORKER, admit, split_address
+from .peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, WORKER, admit, join_address, split_address
 from .protocol import WINDOW
 from .transport import Buffer, Transport
 from .waiting import Slot, slot_class
@@ -49,9 +49,10 @@ _NOT_ROUTED = frozenset((wire.HELLO, wire.WELCOME, wire.PEERS))
 class Outbox:
     """Frames from one sender that wait for one destination; a source of the destination's link."""
 
-    __slots__ = ("frames", "waiting", "lanes", "member")
+    __slots__ = ("frames", "waiting", "lanes", "member", "sender", "ended")
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, sender: int) -> None:
+        self.sender, self.ended = sender, False
         self.frames: Deque[bytes] = deque()
         self.waiting = 0
         self.lanes: Set[int] = set()
@@ -61,6 +62,7 @@ class Outbox:
         """The sender left: what it said before still arrives, ahead of the news that it left."""
         pieces: List[Buffer] = []
         size = news.write(pieces, 0, 0)
+        self.ended = True
         self.frames.append(b"".join(pieces))
         self.waiting += size
         self.member.waiting += size
@@ -74,6 +76,8 @@ class Outbox:
             used += len(frame)
         self.waiting -= used
         self.member.waiting -= used
+        if self.ended and not frames:
+            del self.member.outboxes[self.sender]
         return used
 
 
@@ -211,7 +215,7 @@ class Relay(Lifetime):
             await self.accept(transport)
 
         async with listen(host, port, accept, ssl=self._ssl, process_request=self._process_request) as listener:
-            self.address = f"{listener.address}:{listener.port}"
+            self.address = join_address(listener.address, listener.port)
             logger.info("listening on %s", self.address)
             task_status.started()
             await anyio.sleep_forever()
@@ -246,6 +250,8 @@ class Relay(Lifetime):
     def forward(self, sender: Member, to: int, piece: memoryview, lanes: Set[int]) -> None:
         """Queue frames of one sender for one destination."""
         destination = self.members.get(to)
+        if destination is None and to in sender.outboxes:
+            return  # it left; its last words and that news are on their way to the sender
         if destination is None:
             refused = (to, UnknownPeer.__name__, f"no peer {to} is there")
             sender.link.send(Parcel(wire.REFUSED, 0, refused))
@@ -254,7 +260,7 @@ class Relay(Lifetime):
         number, size = sender.info.number, len(piece)
         outbox = destination.outboxes.get(number)
         if outbox is None:
-            outbox = destination.outboxes[number] = Outbox(destination)
+            outbox = destination.outboxes[number] = Outbox(destination, number)
             destination.talked.add(number)
             sender.talked.add(to)
         outbox.lanes |= lanes
@@ -327,8 +333,6 @@ class Relay(Lifetime):
             raise Refused(f"protocol version {hello.version}; this relay speaks version {wire.VERSION}")
         if self.draining:
             raise Refused("the relay ends")
-        if hello.role not in (DRIVER, WORKER) or not hello.name:
-            raise Refused("a peer is a driver or a worker and has a name")
         admit(hello, member.link.transport, self._token, self._insecure)
         if hello.name in self._names:
             raise Refused(f"the name {hello.name!r} is taken")
@@ -343,10 +347,12 @@ class Relay(Lifetime):
         reason = "" if member.goodbye is not None else str(member.link.error or "the link ended without a goodbye")
         news = Parcel(wire.PEERS, 0, ([], [(info.number, reason)]))
         for other in self.members.values():
-            outbox = other.outboxes.pop(info.number, None)
+            outbox = other.outboxes.get(info.number)
             if outbox is not None and outbox.frames:
                 outbox.last(news)
-            elif other.info is not None and (other.info.role == DRIVER or info.number in other.talked):
-                other.link.send(news)
+            else:
+                other.outboxes.pop(info.number, None)
+                if other.info is not None and (other.info.role == DRIVER or info.number in other.talked):
+                    other.link.send(news)
             other.talked.discard(info.number)
         logger.info("%s %s left: %s", info.role, info.name, reason or "goodbye")

@@ -7,9 +7,12 @@ programs; that an object is still *pending* is noted here, and who waits for it 
 from __future__ import annotations
 
 import threading
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Protocol, Set, Tuple, Union
+
+import numpy as np
 
 from .errors import LimitExceeded
+from .program import MAX_STEPS
 from .tensor import Array
 from .wire import Failure
 
@@ -18,7 +21,19 @@ DEFAULT_LIMIT = 8 << 30
 #: Objects of one owner, poisoned and pending ones too: a bound on what the table of a small-object flood costs.
 MAX_OBJECTS = 1_000_000
 
-Outcome = Union[Array, Failure]
+
+class Thing(Protocol):
+    """What is held beside arrays under ids of the same kind: a plan, a state."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+
+    def describe(self) -> Dict[str, Any]:
+        """What it is, for a list: plain values."""
+
+
+Outcome = Union[Array, Failure, Thing]
 
 
 class Label(NamedTuple):
@@ -45,6 +60,7 @@ class Space:
     def __init__(self) -> None:
         self.objects: Dict[int, Array] = {}
         self.poisons: Dict[int, Failure] = {}
+        self.things: Dict[int, Thing] = {}
         self.pending: Dict[int, Pending] = {}
         self.labels: Dict[int, Label] = {}
         #: Tensors on offer to another worker: (its incarnation, ticket) -> array or failure.
@@ -56,7 +72,7 @@ class Space:
     @property
     def taken(self) -> int:
         """Number of ids in use."""
-        return len(self.objects) + len(self.poisons) + len(self.pending)
+        return len(self.objects) + len(self.poisons) + len(self.things) + len(self.pending)
 
     def grow(self, nbytes: int) -> None:
         """Count bytes more, or less; programs of several threads may do so at the same time."""
@@ -65,26 +81,31 @@ class Space:
 
     def knows(self, number: int) -> bool:
         """Whether there is, or will be, an object of that id."""
-        return number in self.objects or number in self.poisons or number in self.pending
+        return self.outcome(number) is not None or number in self.pending
 
     def outcome(self, number: int) -> Optional[Outcome]:
-        """The array, or the failure in its place; None if it is pending or unknown."""
+        """The array or thing, or the failure in its place; None if it is pending or unknown."""
         array = self.objects.get(number)
-        return self.poisons.get(number) if array is None else array
+        return array if array is not None else self.poisons.get(number) or self.things.get(number)
 
     def keep(self, number: int, outcome: Outcome) -> None:
         """Write an object, once."""
         if isinstance(outcome, Failure):
             self.poisons[number] = outcome
-        else:
+            return
+        if isinstance(outcome, np.ndarray):
             self.objects[number] = outcome
-            self.grow(outcome.nbytes)
+        else:
+            self.things[number] = outcome
+        self.grow(outcome.nbytes)
 
     def delete(self, number: int) -> bool:
         """Forget an object; False if there is none. One that is pending is dropped when it comes."""
-        array = self.objects.pop(number, None)
-        if array is not None:
-            self.grow(-array.nbytes)
+        held: Union[Array, Thing, None] = self.objects.pop(number, None)
+        if held is None:
+            held = self.things.pop(number, None)
+        if held is not None:
+            self.grow(-held.nbytes)
         elif self.poisons.pop(number, None) is None:
             pending = self.pending.get(number)
             if pending is None or pending.doomed:
@@ -152,8 +173,8 @@ class Space:
 class Store:
     """All that one worker holds: a space for each owner, and one of its own (data from its own disk)."""
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        self.limit = limit
+    def __init__(self, limit: int = DEFAULT_LIMIT, max_plan_steps: int = MAX_STEPS) -> None:
+        self.limit, self.max_plan_steps = limit, max_plan_steps
         self.spaces: Dict[bytes, Space] = {}
         self.own = Space()
 

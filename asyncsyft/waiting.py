@@ -91,7 +91,13 @@ class _TrioSlot(Slot[T]):
 def slot_class() -> Type[Slot[Any]]:
     """The class of slots for the event loop that runs now."""
     trio = sys.modules.get("trio")
-    return _TrioSlot if trio is not None and trio.lowlevel.in_trio_run() else _AsyncioSlot
+    if trio is None:
+        return _AsyncioSlot
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return _AsyncioSlot
+    return _TrioSlot
 
 
 def spawn(run: Callable[[], Awaitable[None]]) -> Any:

@@ -14,7 +14,7 @@ from .executor import RELEASE_AFTER, Executor
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import OPS
-from .peer import WORKER, Peer, Road, admit, split_address
+from .peer import WORKER, Peer, Road, admit, join_address, split_address
 from .protocol import Conversation
 from .store import DEFAULT_LIMIT, Store
 from .transport import Transport
@@ -110,7 +110,7 @@ class Worker(Lifetime):
             await self.peer.accept(transport, self._admit)
 
         async with listen(host, port, accept, ssl=self._ssl) as listener:
-            self.address = f"{listener.address}:{listener.port}"
+            self.address = join_address(listener.address, listener.port)
             task_status.started()
             await anyio.sleep_forever()
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Dict, Protocol, Tuple
 
 from benchmarks import page, scale, throttle, transport
 
-COMMANDS = {
+
+class Command(Protocol):
+    """What a module of this table defines."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def main(self, asked: argparse.Namespace) -> int: ...
+
+
+COMMANDS: Dict[str, Tuple[Command, str]] = {
     "transport": (transport, "asyncsyft and its peers side by side"),
     "scale": (scale, "one relay with 1 to 5,000 workers, and tensors of all sizes"),
     "throttle": (throttle, "a TCP proxy of limited bandwidth, with delay"),

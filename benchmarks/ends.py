@@ -9,7 +9,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, Dict, List, Mapping, NamedTuple, Sequence, cast
+from typing import Any, AsyncIterator, Dict, List, Mapping, NamedTuple, Sequence, Set, cast
 
 from benchmarks.stacks import OWN, STACKS, WARM_UP
 
@@ -38,6 +38,7 @@ class Figure(NamedTuple):
     seconds: float
     unit: str
     ends: Mapping[str, Usage]  # by role: "client" and the names of the servers
+    more: Mapping[str, float] = {}  # numbers of its own beside the rate
 
     @property
     def rate(self) -> float:
@@ -130,25 +131,34 @@ async def check(stacks: Sequence[str]) -> Dict[str, str]:
 class Crew:
     """All processes of one stack: its servers and its client."""
 
-    def __init__(self, servers: Mapping[str, End], client: End, held: Mapping[str, int], measures: List[str]) -> None:
-        self._servers, self._client, self._held = servers, client, held
-        self.measures = measures
+    def __init__(self, servers: Mapping[str, End], client: End) -> None:
+        self._servers, self._client = servers, client
+        self._warm: Set[str] = set()
+
+    async def hello(self) -> None:
+        """Hear which measures there are, and what each process holds before any of them."""
+        hello = await self._client.hear(START)
+        self.measures: List[str] = hello["measures"]
+        self.held = {role: int(usage["held"]) for role, usage in (await self._usage()).items()}
+        self.held["client"] = int(hello["held"])
 
     async def _usage(self, **order: object) -> Dict[str, Dict[str, Any]]:
         return {role: await server.ask(START, **order) for role, server in self._servers.items()}
 
     async def measure(self, name: str, seconds: float) -> Figure:
-        """Warm up, then take a measure for about so many seconds."""
-        await self._client.ask(WARM_UP + SLACK, measure=name, seconds=min(WARM_UP, seconds))
+        """Take a measure for about so many seconds; the first time, warm up before."""
+        if name not in self._warm:
+            await self._client.ask(WARM_UP + SLACK, measure=name, seconds=min(WARM_UP, seconds))
+            self._warm.add(name)
         before = await self._usage(forget=True)
         sample = await self._client.ask(seconds + SLACK, measure=name, seconds=seconds)
         after = await self._usage()
         before["client"], after["client"] = sample["before"], sample["after"]
         ends = {
             role: Usage(after[role]["cpu"] - before[role]["cpu"], after[role]["peak"], after[role]["peak"] - held)
-            for role, held in self._held.items()
+            for role, held in self.held.items()
         }
-        return Figure(sample["operations"], sample["seconds"], sample["unit"], ends)
+        return Figure(sample["operations"], sample["seconds"], sample["unit"], ends, sample["more"])
 
 
 @asynccontextmanager
@@ -163,7 +173,6 @@ async def crew(stack: str) -> AsyncIterator[Crew]:
             servers[server] = await open_.enter_async_context(started)
             ports += map(str, (await servers[server].hear(START))["ports"])
         started = process(place.env, f"{stack} client", stack, "drive", *ports)
-        client = await open_.enter_async_context(started)
-        hello = await client.hear(START)
-        held = {role: int((await server.ask(START))["held"]) for role, server in servers.items()}
-        yield Crew(servers, client, {**held, "client": int(hello["held"])}, hello["measures"])
+        made = Crew(servers, await open_.enter_async_context(started))
+        await made.hello()
+        yield made

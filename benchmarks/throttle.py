@@ -18,7 +18,8 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 PIECE = 16 * 1024  # bytes carried at once: what makes the link smooth
 BUFFER = 128 * 1024  # bytes that the system may hold for each socket; its own choice would hide the link's slowness
-AHEAD = 4  # pieces read beyond those that are on their way, so that the link never runs dry
+AHEAD = 0.02  # seconds of link read beyond what is on its way, so that it never runs dry
+FEWEST, MOST = 4, 4096  # pieces held for one direction at once
 
 
 class Pace:
@@ -34,11 +35,11 @@ class Pace:
         self._free = max(now, self._free) + size * self._seconds_per_byte
         return self._free + self._delay
 
-    def under_way(self, piece: int) -> int:
-        """Pieces of so many bytes that are on the link at once when it is full."""
-        if not self._delay:
-            return 0
-        return min(math.ceil(self._delay / (piece * self._seconds_per_byte or 1e-9)), 10_000)
+    def capacity(self, piece: int) -> int:
+        """Pieces of so many bytes to hold so that the link is never idle while there is something to carry."""
+        seconds = piece * self._seconds_per_byte
+        wanted = (self._delay + AHEAD) / seconds if seconds else math.inf
+        return math.ceil(min(max(wanted, FEWEST), MOST))
 
 
 Piece = Tuple[float, bytes]
@@ -46,7 +47,7 @@ Piece = Tuple[float, bytes]
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pace: Pace) -> None:
     """Carry one direction to its end."""
-    send, receive = anyio.create_memory_object_stream[Piece](pace.under_way(PIECE) + AHEAD)
+    send, receive = anyio.create_memory_object_stream[Piece](pace.capacity(PIECE))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_take, reader, send, pace)
         await _deliver(receive, writer)

@@ -1,4 +1,4 @@
-"""Remote tensors over websockets on loopback, beside what else carries messages: the keys, and what they are made of."""
+"""Remote tensors over websockets on loopback, beside what else carries messages: the keys, and their figures."""
 
 from __future__ import annotations
 

@@ -75,6 +75,7 @@ def suite() -> None:
     try:
         python("-m", "coverage", "run", "-m", "pytest", "tests")
     finally:
+        python("-m", "coverage", "combine", "-q")
         python("-m", "coverage", "report")
 
 

@@ -111,7 +111,7 @@ class PromotesLikeNumpy(Fault):
 
     def down(self, frame: Edited) -> List[Edited]:
         for step in steps(frame):
-            if step[0] == "put":
+            if step[0] == "put" and len(step) == 4:
                 self.dtypes[step[1]] = step[3]["dtype"]
             elif step[0] == "where" and [self.dtypes.get(i) for i in step[2]] == ["|b1", "<i8", "<f4"]:
                 step[0], step[2] = "divide", [step[2][1], step[2][1]]

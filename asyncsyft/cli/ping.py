@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from json import dumps
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
 
@@ -99,7 +100,7 @@ async def measure(
     ca: Optional[str],
 ) -> None:
     """Ping until ``count`` or a signal. Raises: LinkError, UnknownPeer."""
-    async with connect(url, token=token, ssl=options.dialling(url, ca)) as driver:
+    async with connect(url, name=f"ping-{os.urandom(3).hex()}", token=token, ssl=options.dialling(url, ca)) as driver:
         pings.to, once = whom(driver, worker)
         await signals.unless(lambda: repeat(pings, once, count, interval))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import urllib.error
+import os
 import urllib.request
 from functools import partial
 from json import dumps, load
 from ssl import SSLContext
+from time import time
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
 
 import anyio
 import anyio.to_thread
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
 from rich.live import Live
@@ -58,7 +60,7 @@ async def watch(
 ) -> None:
     """Look and show until a signal comes; ``once``: one time. Raises: LinkError when the link is lost."""
     context = options.dialling(url, ca)
-    async with connect(url, token=token, ssl=context) as driver:
+    async with connect(url, name=f"top-{os.urandom(3).hex()}", token=token, ssl=context) as driver:
         look = partial(snapshot, driver, url, token, context)
         with Screen(json) as screen:
             await signals.unless(lambda: repeat(screen, look, interval, once))
@@ -101,7 +103,7 @@ async def snapshot(driver: Driver, url: str, token: Optional[str], context: Opti
     peers = relay.pop("peers") if relay else [{"name": name, "role": "worker"} for name in workers]
     for peer in peers:
         peer.update(workers.get(peer["name"], {}))
-    return {"at": anyio.current_time(), "url": url, "relay": relay, "peers": peers}
+    return {"at": round(time(), 3), "url": url, "relay": relay, "peers": peers}
 
 
 async def of_worker(worker: RemoteWorker) -> Snapshot:
@@ -177,10 +179,20 @@ class Screen:
 
 def table(now: Snapshot) -> Table:
     """The peers, one a row; the relay's own figures below."""
-    shown = Table(title=now["url"], caption=_of_relay(now["relay"]), title_justify="left", caption_justify="left")
-    for name in ("name", "role", "where"):
-        shown.add_column(name, no_wrap=True)
-    for name in ("steps/s", "holds", "of", "objects", "in flight", "latency"):
+    told = {"title": now["url"], "caption": _of_relay(now["relay"])}
+    shown = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        collapse_padding=True,
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+        **told,
+    )
+    shown.add_column("name", overflow="ellipsis")
+    shown.add_column("role", no_wrap=True)
+    shown.add_column("where", overflow="ellipsis")
+    for name in ("steps/s", "holds", "objects", "in flight", "latency"):
         shown.add_column(name, justify="right", no_wrap=True)
     for peer in sorted(now["peers"], key=lambda peer: (peer["role"] != "worker", peer["name"])):
         shown.add_row(peer["name"], peer["role"], peer.get("where", ""), *_figures(peer))
@@ -196,7 +208,6 @@ def _figures(peer: Snapshot) -> List[str]:
     return [
         "" if rate is None else f"{rate:,.0f}",
         decimal(peer["bytes"]),
-        decimal(peer["limit"]),
         f"{peer['objects']:,}",
         f"{max(peer['jobs'] - 1, 0):,}",  # one is our own question
         f"{peer['latency']:.2f} ms",

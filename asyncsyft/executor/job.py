@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Set, Tuple, Union
 
 from ..errors import Cancelled, LimitExceeded, Refused, RemoteError, RemoteProtocolError
-from ..program import DELETE
+from ..program import BIND, CALL, DELETE
 from ..protocol import Conversation, Served
 from ..store import MAX_OBJECTS, Outcome, Space
 from ..tensor import Array
@@ -20,7 +20,7 @@ class Job:
 
     __slots__ = (
         "conversation", "served", "steps", "body", "size", "generation", "space", "index", "work", "values", "failures",
-        "cancelled", "announced", "outstanding", "missing", "captured", "lent", "made", "finished",
+        "cancelled", "announced", "outstanding", "missing", "captured", "lent", "made", "finished", "plan_steps",
     )  # fmt: skip
 
     def __init__(
@@ -30,6 +30,7 @@ class Job:
         self.steps, self.body, self.size = steps, body, size
         self.generation = conversation.generation
         self.index = 0  # the next step
+        self.plan_steps = 0  # steps of the plans that it called
         self.work = 0  # elements touched so far
         self.values: List[Tuple[int, Union[Array, bytes]]] = []  # answers not handed over yet; bytes are a document
         self.failures: List[Failure] = []
@@ -115,6 +116,14 @@ def raw_outs(step: Any) -> Tuple[int, ...]:
     """The ids that an unchecked step names as outputs."""
     outs: Any = step[1] if type(step) is list and len(step) > 2 else ()
     return tuple([out for out in (outs if type(outs) is list else [outs]) if type(out) is int and 0 < out <= MAX_ID])
+
+
+def raw_rebound(step: Any) -> List[int]:
+    """The ids of the states that an unchecked step may bind anew."""
+    if raw_op(step) == BIND:
+        return raw_inputs(step)[:1]
+    has_state = raw_op(step) == CALL and len(step) == 4 and type(step[3]) is dict and step[3].get("state")
+    return raw_inputs(step)[1:2] if has_state else []
 
 
 def raw_op(step: Any) -> str:

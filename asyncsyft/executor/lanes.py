@@ -15,7 +15,7 @@ from ..errors import Cancelled, LimitExceeded, Refused, RemoteProtocolError
 from ..protocol import Conversation, Served
 from ..store import Outcome, Store
 from ..wire import Buffer, ChunkOf, Program
-from .job import Job, raw_inputs, raw_op, raw_outs
+from .job import Job, raw_inputs, raw_op, raw_outs, raw_rebound
 from .moves import Moves
 from .run import run
 from .steps import LOOP_STEPS, loop_step
@@ -185,6 +185,11 @@ class Executor:
             if not space.knows(out):
                 space.expect(out)
                 job.made[out] = None
+        # A state that it may bind anew is on its way too: later programs that name it keep their place.
+        for state in {number for step in steps for number in raw_rebound(step)} - awaited:
+            if state not in space.pending:
+                space.expect(state)
+                job.made[state] = None
         return True
 
     def _go_on(self) -> None:
@@ -244,7 +249,7 @@ class Executor:
 
     def _finish(self, lane: LaneQueue, job: Job) -> None:
         lane.running -= 1
-        self.steps_run += len(job.steps)
+        self.steps_run += len(job.steps) + job.plan_steps
         self._take_back(job)
         for number in job.made:
             job.space.settle(number)

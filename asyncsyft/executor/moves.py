@@ -168,7 +168,7 @@ class Fetch(Request):
 def _give(job: Job, step: int, outcome: Outcome) -> None:
     if isinstance(outcome, Failure):
         job.skip(step, outcome, (), answer=True)
-    else:
+    elif isinstance(outcome, np.ndarray):
         job.values.append((step, outcome))
 
 

@@ -18,6 +18,8 @@ from ..tensor import Array
 
 #: Signatures (shapes and dtypes of the inputs) that one plan is kept compiled for.
 MAX_CODES = 64
+#: Steps above which a plan is compiled in a thread: about 2 ms.
+LONG = 500
 
 # Kinds of instructions.
 _TWO, _ONE, _MANY, _FREE = range(4)
@@ -53,6 +55,11 @@ class State:
         """Bytes of its arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
+    def describe(self) -> Dict[str, Any]:
+        """As a list of what a worker holds shows it."""
+        arrays = {name: [array.dtype.name, list(array.shape)] for name, array in self.arrays.items()}
+        return {"kind": "state", "name": self.name, "version": self.version, "nbytes": self.nbytes, "arrays": arrays}
+
     def update(self, arrays: Dict[str, Array]) -> None:
         """Bind names anew. Raises: Refused for a name that it does not have."""
         unknown = sorted(set(arrays) - set(self.arrays))
@@ -86,6 +93,16 @@ class StoredPlan:
         """Bytes of its constants."""
         return sum(array.nbytes for array in self.constants)
 
+    def describe(self) -> Dict[str, Any]:
+        """As a list of what a worker holds shows it."""
+        data = self.data
+        counts = {"steps": len(data.steps), "inputs": data.inputs, "calls": self.calls, "nbytes": self.nbytes}
+        return {"kind": "plan", "name": data.name, "version": data.version, "state": data.state, **counts}
+
+    def is_long_to_compile(self, given: Sequence[Array]) -> bool:
+        """Whether compiling for what is given would hold up the loop."""
+        return len(self.data.steps) > LONG and tuple(map(ops.spec_of, given)) not in self._codes
+
     def given(self, inputs: Sequence[Array], state: Optional[State]) -> List[Array]:
         """The first registers of a call: inputs, state, constants. Raises: Refused for a wrong number."""
         if len(inputs) != self.data.inputs:
@@ -111,7 +128,7 @@ class StoredPlan:
         registers: List[Any] = given + [None] * (code.registers - len(given))
         at = 0
         try:
-            for at, (kind, function, out, one, two) in enumerate(code.instructions):
+            for at, (kind, function, out, one, two) in enumerate(code.instructions):  # noqa: B007 - read on failure
                 if kind == _TWO:
                     registers[out] = function(registers[one], registers[two])
                 elif kind == _FREE:

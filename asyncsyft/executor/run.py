@@ -5,7 +5,7 @@ Small element-wise steps take a short way; everything else is checked, inferred 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Type, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from ..store import MAX_OBJECTS, Store
 from ..tensor import Array
 from ..wire import MAX_ID, Failure
 from .job import Job, raw_op, raw_outs
+from .plans import State, StoredPlan
 from .steps import LOOP_STEPS
+
+T = TypeVar("T")
 
 #: Elements touched by one step, and by the steps of one program together, above which a thread takes over: about
 #: 200 us of element-wise work, where a hop to a thread costs 40-100 us.
@@ -114,6 +117,8 @@ def _step(job: Job, store: Store, raw: Any, inline: bool) -> None:
         special = _SPECIAL.get(op)
         if special is not None:
             special(job, store, step)
+        elif op == program.CALL:
+            _call(job, store, step, inline)
         elif op in ops.OPS:
             _apply(job, store, step, inline)
         elif op in LOOP_STEPS:
@@ -140,11 +145,14 @@ def _inputs(job: Job, step: Step) -> List[Array]:
         found: Any = item if type(item) is not int else job.space.outcome(item)
         if found is None and job.is_awaited(item):  # type: ignore[arg-type]
             raise NeedsLoop
+        if isinstance(found, np.ndarray):
+            arrays.append(found)
+            continue
         if found is None:
             raise UnknownObject(f"no object {item}: it was never made, or is deleted")
         if isinstance(found, Failure):
             raise _Poisoned(found)
-        arrays.append(found)
+        raise Refused(f"object {item} is no tensor")
     return arrays
 
 
@@ -207,10 +215,91 @@ def _delete(job: Job, store: Store, step: Step) -> None:
         raise UnknownObject(f"no object {unknown[0]!r:.20} to delete")
 
 
+def _plan(job: Job, store: Store, step: Step) -> None:
+    (out,) = step.outs
+    plan = StoredPlan(program.check_plan(step.params), _inputs(job, step), store.max_plan_steps)
+    job.space.keep(out, plan)
+
+
+def _state(job: Job, store: Store, step: Step) -> None:
+    (out,) = step.outs
+    names, name = step.params.get("names"), step.params.get("name")
+    if type(name) is not str:
+        raise Refused("a state has a name")
+    job.space.keep(out, State(name, _by_name(names, _inputs(job, step))))
+
+
+def _by_name(names: Any, arrays: List[Array]) -> Dict[str, Array]:
+    if type(names) is not list or any(type(name) is not str for name in names) or len(set(names)) != len(arrays):
+        raise Refused("a state has a different name for each of its arrays")
+    return dict(zip(names, arrays))
+
+
+def _held(job: Job, number: Any, kind: Type[T]) -> T:
+    """The plan or the state of that id. Raises: UnknownObject, Refused, NeedsLoop if it is pending, _Poisoned."""
+    found = job.space.outcome(number) if type(number) is int else None
+    if found is None and type(number) is int and job.is_awaited(number):
+        raise NeedsLoop
+    if found is None:
+        raise UnknownObject(f"no object {number!r:.40}: it was never made, or is deleted")
+    if isinstance(found, Failure):
+        raise _Poisoned(found)
+    if not isinstance(found, kind):
+        raise Refused(f"object {number} is no {kind.__name__}")
+    return found
+
+
+def _read(job: Job, store: Store, step: Step) -> None:
+    (number,) = step.inputs
+    arrays = _held(job, number, State).arrays
+    names = step.params.get("names")
+    if type(names) is not list or len(names) != len(step.outs) or any(name not in arrays for name in names):
+        raise Refused("a read names as many arrays of the state as it has results")
+    for out, name in zip(step.outs, names):
+        job.space.keep(out, arrays[name])
+
+
+def _bind(job: Job, store: Store, step: Step) -> None:
+    number, *rest = step.inputs
+    state = _held(job, number, State)
+    before = state.nbytes
+    state.update(_by_name(step.params.get("names"), _inputs(job, step._replace(inputs=tuple(rest)))))
+    job.space.grow(state.nbytes - before)
+
+
+def _call(job: Job, store: Store, step: Step, inline: bool) -> None:
+    """Run a stored plan: inputs are the plan, its state if ``params`` say that it has one, and the plan's inputs."""
+    number, *rest = step.inputs
+    plan = _held(job, number, StoredPlan)
+    state = _held(job, rest.pop(0), State) if step.params.get("state") and rest else None
+    given = plan.given(_inputs(job, step._replace(inputs=tuple(rest))), state)
+    if len(step.outs) != len(plan.data.outputs):
+        raise Refused(f"plan {plan.data.name!r} has {len(plan.data.outputs)} results, the call names {len(step.outs)}")
+    if inline and plan.is_long_to_compile(given):
+        raise Heavy
+    code = plan.code(given)
+    job.work += code.cost or 0
+    if inline and (code.cost is None or code.cost > HEAVY_STEP or job.work > HEAVY_PROGRAM):
+        raise Heavy
+    store.check_room(code.peak)
+    registers = plan.run(code, given)
+    job.plan_steps += len(plan.data.steps)
+    if state is not None and code.updates:
+        before = state.nbytes
+        state.update({name: own(registers[place]) for name, place in code.updates.items()})
+        job.space.grow(state.nbytes - before)
+    for out, place in zip(step.outs, code.outputs):
+        job.space.keep(out, own(registers[place]))
+
+
 _SPECIAL: Dict[str, Callable[[Job, Store, Step], None]] = {
     program.PUT: _put,
     program.GET: _get,
     program.DELETE: _delete,
+    program.PLAN: _plan,
+    program.STATE: _state,
+    program.READ: _read,
+    program.BIND: _bind,
 }
 #: Steps whose outs are no results: they owe an answer of their own, or nothing.
 _NO_RESULT = frozenset(
@@ -221,6 +310,7 @@ _NO_RESULT = frozenset(
         program.TAG,
         program.SEARCH,
         program.STATS,
+        program.PLANS,
         program.MOVE,
         program.CLAIM,
     )

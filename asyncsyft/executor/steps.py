@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List
 
 import msgpack
+import numpy as np
 
 from .. import program, tensor, wire
 from ..errors import LimitExceeded, Refused, UnknownObject
@@ -41,6 +42,8 @@ def _found(job: Job, step: Step) -> Any:
     outcome = job.space.outcome(number) if isinstance(number, int) else None
     if outcome is None:
         raise UnknownObject(f"no object {number!r:.40}")
+    if not isinstance(outcome, (np.ndarray, Failure)):
+        raise Refused(f"object {number} is no tensor")
     return outcome
 
 
@@ -113,6 +116,12 @@ def _stats(executor: Executor, job: Job, step: Step) -> None:
     job.values.append((job.index, _pack({**counts, "limit": store.limit})))
 
 
+def _plans(executor: Executor, job: Job, step: Step) -> None:
+    """The plans and states of the asking driver."""
+    listed = [{"id": number, **thing.describe()} for number, thing in list(job.space.things.items())]
+    job.values.append((job.index, _pack(listed)))
+
+
 def _move(executor: Executor, job: Job, step: Step) -> None:
     executor.moves.offer(job, _found(job, step), step.params)
 
@@ -132,6 +141,7 @@ LOOP_STEPS_TABLE: Dict[str, Callable[[Executor, Job, Step], None]] = {
     program.TAG: _tag,
     program.SEARCH: _search,
     program.STATS: _stats,
+    program.PLANS: _plans,
     program.MOVE: _move,
     program.FETCH: _fetch,
     program.CLAIM: _claim,

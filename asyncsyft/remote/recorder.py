@@ -102,6 +102,8 @@ class Recorder:
         #: Ids of handles that Python forgot; finalizers append to it from any thread, also within our own code.
         self.forgotten: Deque[int] = deque()
         self.steps_recorded = 0
+        #: Plans and states that are stored at the worker, by ``id()``: their ids there, and they themselves.
+        self.stored: Dict[int, Tuple[int, Any]] = {}
         self._lane = lane
         conversation.lane(lane).refill = self.close_program
         self._numbers = itertools.count(1)
@@ -217,6 +219,12 @@ class Recorder:
         index = self.record([program.PUT, out, [], params], depth + 1, landed)
         self.close_program([(index, array)])
         return out, landed
+
+    def put_any(self, array: Array, depth: int = 2) -> int:
+        """Record a tensor of any size, copied, without waiting; the id that it gets."""
+        if array.nbytes <= wire.CHUNK:
+            return self.put(array, depth + 1)
+        return self.put_large(array.copy(), depth + 1)[0]
 
     # Programs.
 

@@ -59,12 +59,9 @@ def binary(op: str, x: H, y: Any, depth: int = 3) -> H:
 
 
 def reflected(op: str, x: H, y: Any) -> H:
-    """As ``binary`` with ``y``, which is no remote tensor, on the left."""
+    """As ``binary`` with a Python scalar ``y`` on the left; numpy's own operators call ``__array_ufunc__``."""
     if type(y) in _SCALAR_TYPES:
         return _with_scalar(op, x, y, True, 3)
-    if isinstance(y, (np.generic, np.ndarray)):
-        result: H = call(op, (y, x))[0]
-        return result
     return NotImplemented  # type: ignore[no-any-return]
 
 

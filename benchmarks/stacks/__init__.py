@@ -40,14 +40,17 @@ STACKS: Dict[str, Place] = {
     "dask": Place("dask_distributed", PEERS, servers=("scheduler", "worker")),
     "tcp": Place("tcp"),
 }
+#: What `scale` starts, with as many processes of workers as it likes.
+CROWD = "asyncsyft-crowd"
 
 
 class Sample(NamedTuple):
-    """So many operations, in so many seconds; ``unit`` says what one is."""
+    """So many operations, in so many seconds; ``unit`` says what one of them is."""
 
     operations: float
     seconds: float
     unit: str = "calls"
+    more: Mapping[str, float] = {}  # numbers of its own beside the rate
 
 
 Measure = Callable[[float], Awaitable[Sample]]
@@ -73,4 +76,5 @@ class Stack(Protocol):
 
 def load(name: str) -> Stack:
     """The stack of that name; KeyError if there is none."""
-    return cast(Stack, importlib.import_module(f"{__name__}.{STACKS[name].module}"))
+    module = "asyncsyft_crowd" if name == CROWD else STACKS[name].module
+    return cast(Stack, importlib.import_module(f"{__name__}.{module}"))

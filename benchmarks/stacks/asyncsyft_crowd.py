@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator, Dict, List, Mapping
 
 import anyio
@@ -13,14 +13,13 @@ import numpy as np
 
 import asyncsyft
 from benchmarks.stacks import Measure, Ready, Sample
-from benchmarks.stacks.asyncsyft_direct import check
 
 BACKEND = "asyncio"
 VERSIONS_OF = ("asyncsyft", "anyio", "websockets", "msgpack", "zstandard", "numpy")
 
-AT_ONCE = 50  # workers that connect at the same time
-ACTIVE = 100  # workers that are called, at most; the others are there
-SIZES = tuple(4 << 2 * power for power in range(6, 13))  # KiB would hide that these are bytes: 16 KiB to 64 MiB
+ACTIVE = 100  # workers that are called, at most; the others are just there
+IN_FLIGHT = 256
+SIZES = tuple(1 << power for power in range(14, 27, 2))  # bytes: 16 KiB to 64 MiB
 
 
 def many_files() -> None:
@@ -39,36 +38,41 @@ async def relay(ready: Ready) -> None:
 async def workers(ready: Ready, relay_port: int, first: int, count: int) -> None:
     """Workers numbered from ``first`` on, all in this process."""
     many_files()
-    async with AsyncExitStack() as stack:
-        for start in range(first, first + count, AT_ONCE):
-            numbers = range(start, min(start + AT_ONCE, first + count))
-            here = [asyncsyft.Worker(f"worker-{number}", f"ws://127.0.0.1:{relay_port}") for number in numbers]
-            for worker in here:
-                await stack.enter_async_context(worker)
-        ready()
-        await anyio.sleep_forever()
+    for number in range(first, first + count):
+        # In a task of its own each: nested in one task, they would all be looked at whenever one of them waits.
+        await asyncsyft.Worker(f"worker-{number}", f"ws://127.0.0.1:{relay_port}").open()
+    ready()
+    await anyio.sleep_forever()
 
 
 class Crowd:
-    """Calls to workers picked at random, each after the one before; what each took is kept."""
+    """Calls to workers picked at random."""
 
     def __init__(self, tensors: List[Any]) -> None:
         self._tensors = tensors
-        self.took: List[float] = []
 
-    async def latency(self, seconds: float) -> Sample:
-        took = self.took = []
-        start = time.perf_counter()
-        while time.perf_counter() < start + seconds:
+    async def _loop(self, until: float, took: List[float]) -> None:
+        begun = time.perf_counter()
+        while begun < until:
             x = random.choice(self._tensors)
-            begun = time.perf_counter()
             await (x + x).get()
-            took.append(time.perf_counter() - begun)
-        return Sample(len(took), time.perf_counter() - start)
+            begun, before = time.perf_counter(), begun
+            took.append(begun - before)
 
-    async def percentile(self, percent: float) -> Sample:
-        """Of the last ``latency``, as a sample whose seconds are it: the harness carries no other numbers."""
-        return Sample(1, float(np.percentile(self.took, percent)))
+    async def _calls(self, seconds: float, in_flight: int) -> Sample:
+        took: List[float] = []
+        start = time.perf_counter()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(in_flight):
+                tasks.start_soon(self._loop, start + seconds, took)
+        p50, p99 = np.percentile(took, (50, 99)) * 1e6
+        return Sample(len(took), time.perf_counter() - start, more={"p50_us": p50, "p99_us": p99})
+
+    async def single(self, seconds: float) -> Sample:
+        return await self._calls(seconds, 1)
+
+    async def busy(self, seconds: float) -> Sample:
+        return await self._calls(seconds, IN_FLIGHT)
 
     async def idle(self, seconds: float) -> Sample:
         """Nobody says anything but heartbeats."""
@@ -76,10 +80,13 @@ class Crowd:
         return Sample(1, seconds)
 
 
-def _both_ways(driver: asyncsyft.Driver, worker: Any, size: int) -> Dict[str, Measure]:
-    array = np.random.default_rng(7).standard_normal(size // 4, "float32")
+def _noise(size: int) -> Any:
+    return np.random.default_rng(7).standard_normal(size // 4, "float32")
 
+
+def _both_ways(driver: asyncsyft.Driver, worker: Any, size: int) -> Dict[str, Measure]:
     async def send(seconds: float) -> Sample:
+        array = _noise(size)
         done, start = 0, time.perf_counter()
         while not done or time.perf_counter() < start + seconds:
             remote = await worker.send(array)
@@ -89,7 +96,7 @@ def _both_ways(driver: asyncsyft.Driver, worker: Any, size: int) -> Dict[str, Me
         return Sample(done, time.perf_counter() - start, "tensors")
 
     async def get(seconds: float) -> Sample:
-        remote = await worker.send(array)
+        remote = await worker.send(_noise(size))
         await driver.flush()
         done, start = 0, time.perf_counter()
         while not done or time.perf_counter() < start + seconds:
@@ -108,13 +115,10 @@ async def client(relay_port: int, count: int) -> AsyncIterator[Mapping[str, Meas
         active = random.sample(everyone, min(count, ACTIVE))
         tensors = [await worker.send(np.arange(10, dtype="float32") / 2) for worker in active]
         for x in tensors:
-            assert (await (x + x).get()).tolist() == list(range(10))
+            if (await (x + x).get()).tolist() != list(range(10)):
+                raise AssertionError("x + x came back as something else")
         crowd = Crowd(tensors)
-        measures: Dict[str, Measure] = {
-            "idle": crowd.idle,
-            "latency": crowd.latency,
-            "percentile": crowd.percentile,
-        }
+        measures: Dict[str, Measure] = {"idle": crowd.idle, "single": crowd.single, "busy": crowd.busy}
         for size in SIZES:
             measures.update(_both_ways(driver, active[0], size))
         yield measures

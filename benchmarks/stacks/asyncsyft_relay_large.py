@@ -22,8 +22,8 @@ GIGABYTE = 1e9
 @asynccontextmanager
 async def client(relay_port: int) -> AsyncIterator[Mapping[str, Measure]]:
     async with asyncsyft.connect(f"ws://127.0.0.1:{relay_port}", name="bench") as driver:
-        (alice,) = await driver.wait_for("alice")
-        large = Large(driver, alice, noise(SIZE))
+        await driver.wait_for("alice")
+        large = Large(driver, noise(SIZE))
 
         async def gigabyte(seconds: float) -> Sample:
             """A gigabyte, however long that takes; one tensor if this is only warming up."""

@@ -1,6 +1,6 @@
 """asyncsyft with compression left to itself and switched off, over loopback and over a link of 100 Mbit/s.
 
-One process has a worker for each setting, another a throttling proxy before each of them.
+One process has a worker for each setting and link, another the throttling proxies before half of them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,17 @@ async def workers(ready: Ready) -> None:
     async with AsyncExitStack() as stack:
         ports = []
         for setting in SETTINGS:
-            worker = asyncsyft.Worker("alice", listen="127.0.0.1:0", **_setting(setting))
-            ports.append((await stack.enter_async_context(worker)).port)
+            for array in (noise(SIZE), fixed_precision(SLOW_SIZE)):
+                worker = asyncsyft.Worker("alice", listen="127.0.0.1:0", **_setting(setting))
+                worker.load("held", array)
+                ports.append((await stack.enter_async_context(worker)).port)
         ready(*ports)
         await anyio.sleep_forever()
 
 
 async def throttles(ready: Ready, *ports: int) -> None:
     async with AsyncExitStack() as stack:
-        proxies = [await stack.enter_async_context(Throttle("127.0.0.1", port, BANDWIDTH)) for port in ports]
+        proxies = [await stack.enter_async_context(Throttle("127.0.0.1", port, BANDWIDTH)) for port in ports[1::2]]
         ready(*(proxy.port for proxy in proxies))
         await anyio.sleep_forever()
 
@@ -55,14 +57,14 @@ def fixed_precision(size: int) -> Any:
 
 @asynccontextmanager
 async def client(*ports: int) -> AsyncIterator[Mapping[str, Measure]]:
+    """``ports``: for each setting that of the fast link and that behind the slow one; then those of the slow links."""
     measures: Dict[str, Measure] = {}
-    fast, slow = noise(SIZE), fixed_precision(SLOW_SIZE)
+    links = (("loopback", noise(SIZE), ports[0:4:2]), ("100mbit", fixed_precision(SLOW_SIZE), ports[4:]))
     async with AsyncExitStack() as stack:
-        for place, array, here in (("loopback", fast, ports[:2]), ("100mbit", slow, ports[2:])):
+        for link, array, here in links:
             for setting, port in zip(SETTINGS, here):
-                connection = asyncsyft.connect(f"ws://127.0.0.1:{port}", name=f"bench-{place}", **_setting(setting))
-                driver = await stack.enter_async_context(connection)
-                large = Large(driver, driver.worker("alice"), array)
-                measures[f"{place}_send_{setting}"] = large.send
-                measures[f"{place}_get_{setting}"] = large.get
+                connection = asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench", **_setting(setting))
+                large = Large(await stack.enter_async_context(connection), array)
+                measures[f"{link}_send_{setting}"] = large.send
+                measures[f"{link}_get_{setting}"] = large.get
         yield measures

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator, Mapping
 
-import grpc.aio  # type: ignore[import-not-found]
+import grpc.aio  # type: ignore[import-untyped]
 
 from benchmarks.stacks import Measure, Ready, Sample
 from benchmarks.stacks.echo import PAYLOAD, Waiting, calls, check, large

@@ -34,7 +34,8 @@ def keys(draw):
         st.none(),
         st.just(Ellipsis),
         st.lists(small, max_size=3).map(lambda items: np.array(items, np.int64)),
-        st.lists(st.booleans(), max_size=4).map(lambda items: np.array(items, np.bool_)),
+        # numpy lets an empty mask pass for any dimension; the table wants the dimension of the array.
+        st.lists(st.booleans(), min_size=1, max_size=4).map(lambda items: np.array(items, np.bool_)),
     ]
     parts = draw(st.lists(st.one_of(entries), max_size=3).map(tuple))
     whole = st.lists(st.booleans(), min_size=int(np.prod(shape)), max_size=int(np.prod(shape)))
@@ -49,6 +50,11 @@ def remote_key(alice, key, there):
     return alice.asarray(key) if there and isinstance(key, np.ndarray) else key
 
 
+def replaced(x, key):
+    x[key] = 0
+    return x
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(keys=keys(), there=st.booleans())
 async def test_keys(alice, keys, there):
@@ -57,12 +63,11 @@ async def test_keys(alice, keys, there):
     x = alice.asarray(array)
     try:
         wanted = array[key]
-    except IndexError:
+    except (IndexError, DeprecationWarning):  # numpy 1 only warns when nothing is selected
         with pytest.raises((IndexError, ValueError, OpFailed)):
             await x[remote_key(alice, key, there)].get()
         with pytest.raises((IndexError, ValueError, OpFailed)):
-            x[remote_key(alice, key, there)] = 0
-            await x.get()
+            await replaced(x, remote_key(alice, key, there)).get()
         return
     part = x[remote_key(alice, key, there)]
     found = await part.get()

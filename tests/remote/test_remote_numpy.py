@@ -45,9 +45,9 @@ async def same(call, alice):
         np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-12)
 
 
-UNARY = """absolute abs ceil conj conjugate cos cosh exp expm1 floor isfinite isinf isnan log log10 log1p log2 logical_not
-    negative positive reciprocal rint sign signbit sin sinh sqrt square tan tanh trunc arcsin arccos arctan arcsinh
-    arctanh"""
+UNARY = """absolute abs ceil conj conjugate cos cosh exp expm1 floor isfinite isinf isnan log log10 log1p log2
+    logical_not negative positive reciprocal rint sign signbit sin sinh sqrt square tan tanh trunc arcsin
+    arccos arctan arcsinh arctanh"""
 
 
 @pytest.mark.parametrize("ufunc", named(UNARY))
@@ -56,7 +56,8 @@ async def test_ufuncs_of_one_array(alice, ufunc):
 
 
 BINARY = """add subtract multiply divide true_divide floor_divide remainder mod power arctan2 copysign hypot logaddexp
-    maximum minimum nextafter equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor"""
+    maximum minimum nextafter equal not_equal less less_equal greater greater_equal logical_and logical_or
+    logical_xor"""
 
 
 @pytest.mark.parametrize("ufunc", named(BINARY))
