@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from . import program, tensor, wire
+from .compression import AUTO, Policy
 from .errors import AsyncSyftError, LinkError, UnknownPeer, WorkerLost
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
@@ -23,6 +24,7 @@ from .peer import DRIVER, WORKER, Peer, Road
 from .protocol import Conversation
 from .remote import Creator, Failures, Recorder, RemoteTensor
 from .remote.failures import current_scope
+from .remote.recorder import Progress
 from .transport import Transport
 from .waiting import Slot
 from .websocket import dial
@@ -52,8 +54,19 @@ class RemoteWorker(Creator):
     def __repr__(self) -> str:
         return f"<RemoteWorker {self.name}>"
 
-    async def send(self, value: Any, *, name: str = "", tags: Sequence[str] = ()) -> RemoteTensor:
+    async def send(
+        self,
+        value: Any,
+        *,
+        name: str = "",
+        tags: Sequence[str] = (),
+        compression: Optional[str] = None,
+        progress: Optional[Progress] = None,
+    ) -> RemoteTensor:
         """Send an array: one of at most 256 KiB is copied and not waited for; a larger one is borrowed until it landed.
+
+        ``compression`` ("auto", "always", "never": shares do not shrink) and ``progress(done, total)``, told of bytes
+        that have left, are for the larger ones.
 
         Raises: TypeError for a dtype that does not travel, LimitExceeded when the worker has no room, LinkError.
         """
@@ -62,7 +75,8 @@ class RemoteWorker(Creator):
         if array.nbytes <= wire.CHUNK:
             remote = RemoteTensor(self.recorder, self.recorder.put(array), spec)
         else:
-            out, landed = self.recorder.put_large(array)
+            policy = None if compression is None else Policy(compression, self.recorder.conversation.policy.bandwidth)
+            out, landed = self.recorder.put_large(array, policy=policy, progress=progress)
             remote = RemoteTensor(self.recorder, out, spec)
             try:
                 await landed
@@ -112,8 +126,15 @@ class Driver(Lifetime):
         token: Optional[str] = None,
         heartbeat: float = HEARTBEAT,
         silence: float = SILENCE,
+        compression: str = AUTO,
     ) -> None:
-        self.peer = Peer(name or f"driver-{os.urandom(4).hex()}", DRIVER, heartbeat=heartbeat, silence=silence)
+        self.peer = Peer(
+            name or f"driver-{os.urandom(4).hex()}",
+            DRIVER,
+            heartbeat=heartbeat,
+            silence=silence,
+            compression=compression,
+        )
         self.peer.on_joined, self.peer.on_left = self._joined, self._left
         self.peer.on_ended, self.peer.on_road_lost = self._ended, self._road_lost
         self.failures = Failures()
@@ -278,6 +299,7 @@ def connect(
     ssl: Optional[tls.SSLContext] = None,
     heartbeat: float = HEARTBEAT,
     silence: float = SILENCE,
+    compression: str = AUTO,
 ) -> Driver:
     """A driver on a relay, or on a worker that listens, at a ws:// or wss:// URL: ``async with connect(url)``.
 
@@ -285,7 +307,7 @@ def connect(
     seconds between pings of a silent link, and after which it is given up.
     Raises, on entering: LinkClosed if nobody is there, Refused if the name is taken or the token wrong, TimeoutError.
     """
-    return Driver(lambda: dial(url, ssl=ssl), name, token, heartbeat, silence)
+    return Driver(lambda: dial(url, ssl=ssl), name, token, heartbeat, silence, compression)
 
 
 async def open(
@@ -296,6 +318,9 @@ async def open(
     ssl: Optional[tls.SSLContext] = None,
     heartbeat: float = HEARTBEAT,
     silence: float = SILENCE,
+    compression: str = AUTO,
 ) -> Driver:
     """As ``connect``, for entering and leaving in different tasks (notebooks): ``await driver.aclose()`` leaves."""
-    return await connect(url, name=name, token=token, ssl=ssl, heartbeat=heartbeat, silence=silence).open()
+    return await connect(
+        url, name=name, token=token, ssl=ssl, heartbeat=heartbeat, silence=silence, compression=compression
+    ).open()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
+import time
 from contextlib import suppress
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -16,6 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from . import wire
+from .compression import AUTO, Policy
 from .errors import (
     AsyncSyftError,
     LinkClosed,
@@ -88,11 +90,14 @@ class Peer:
         can: Optional[Mapping[str, Any]] = None,
         heartbeat: float = HEARTBEAT,
         silence: float = SILENCE,
+        compression: str = AUTO,
     ) -> None:
+        """Raises: ValueError for a compression that is not "auto", "always" or "never"."""
         self.name, self.role = name, role
         self.incarnation = os.urandom(wire.INCARNATION_SIZE)
         self.server: Server = server or NoServer()
-        self.can = dict(can or {})
+        self.can = {"codecs": [wire.ZSTD], **(can or {})}
+        self.compression = Policy(compression).mode
         self.heartbeat, self.silence = heartbeat, silence
         self.roads: List[Road] = []
         self.slot = slot_class()
@@ -184,7 +189,7 @@ class Peer:
         """The conversation with a peer on a road; opened, without waiting, if there is none."""
         conversation = road.conversations.get(info.number)
         if conversation is None:
-            conversation = Conversation(self.incarnation, info.incarnation, self.server, self.can)
+            conversation = Conversation(self.incarnation, info.incarnation, self.server, self.can, self.compression)
             self._open(road, info.number, conversation)
         return conversation
 
@@ -276,6 +281,8 @@ class Peer:
         if conversation is None or (frame.kind == wire.RESUME and self._is_new_life(conversation, frame)):
             conversation = self._meet(road, frame)
         if conversation is not None:
+            if frame.kind == wire.CREDIT:
+                conversation.now = time.perf_counter()
             conversation.receive(frame)
 
     @staticmethod
@@ -292,7 +299,7 @@ class Peer:
             self._refuse(road, frame, f"{self.name} is not who you knew: it was started anew")
             return None
         self._end(road, frame.sender, WorkerLost("it came back with a new incarnation"))
-        conversation = Conversation(self.incarnation, resume.mine, self.server, self.can)
+        conversation = Conversation(self.incarnation, resume.mine, self.server, self.can, self.compression)
         self._open(road, frame.sender, conversation)
         return conversation
 

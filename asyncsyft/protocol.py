@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Protocol, Set, Tuple, Union
 
 from . import tensor, wire
+from .compression import AUTO, Policy
 from .errors import AsyncSyftError, LimitExceeded, RemoteProtocolError
 from .tensor import Array
 from .wire import Answers, Buffer, Cancel, ChunkOf, Credit, Failure, Frame, Parcel, Program, Resume, Values
@@ -27,7 +28,7 @@ FAILURE_BYTES = 24 << 10
 class Request:
     """A request of ours, from when it is queued until it is answered; the asker's class says what an answer does."""
 
-    __slots__ = ("cancels", "chunks", "failures", "id", "landings", "parcel")
+    __slots__ = ("cancels", "chunks", "failures", "id", "landings", "parcel", "policy")
 
     def __init__(self) -> None:
         self.id = 0  # given when it leaves
@@ -35,6 +36,7 @@ class Request:
         self.chunks: List[Tuple[int, Array]] = []  # (step, array) that travel behind it
         self.landings: Dict[int, tensor.Landing] = {}
         self.cancels: List[int] = []  # steps that nobody wants any more; told again on a new road
+        self.policy: Optional[Policy] = None  # decides on compression, in place of the conversation's
         self.failures: Set[int] = set()  # steps whose failure came; a new road tells of them again
 
     def sent(self) -> None:
@@ -43,6 +45,9 @@ class Request:
     def wants(self, step: int) -> bool:
         """Whether step ``step`` asked for a value that has not come yet."""
         return False
+
+    def progress(self, step: int, done: int, total: int) -> None:
+        """So many bytes of the large tensor of step ``step`` have left, or landed."""
 
     def value(self, step: int, value: Any) -> None:
         """Step ``step`` gave this: an array, or a document."""
@@ -60,7 +65,7 @@ class Request:
 class Served:
     """A request of theirs, from when it came until its answer was seen."""
 
-    __slots__ = ("id", "lane", "answers", "failures", "done", "unsent")
+    __slots__ = ("id", "lane", "answers", "failures", "done", "unsent", "policy")
 
     def __init__(self, number: int, lane: int) -> None:
         self.id = number
@@ -68,6 +73,7 @@ class Served:
         self.answers: List[_Item] = []
         self.failures: List[Failure] = []
         self.done = False
+        self.policy: Optional[Policy] = None  # as of a Request
         self.unsent = 0  # answers that have not left yet
 
 
@@ -96,10 +102,10 @@ class _Chunks:
         self.descr, self.shape = tensor.descriptor(array.dtype), list(array.shape)
         self.data = tensor.raw(array)
 
-    def next(self, lane: int, seen: int) -> Parcel:
+    def next(self, lane: int, seen: int, policy: Optional[Policy]) -> Parcel:
         piece = self.data[self.at : self.at + wire.CHUNK]
         meta = (seen, self.step, self.descr, self.shape, self.at)
-        return Parcel(wire.CHUNK_OF, lane, meta, [piece], self.flags)
+        return Parcel(wire.CHUNK_OF, lane, meta, [piece], self.flags, policy)
 
     @property
     def done(self) -> bool:
@@ -112,7 +118,10 @@ _Item = Tuple[Union[Request, Served], Union[Parcel, _Chunks]]
 class Lane:
     """An ordered part of a conversation: what waits to leave, and the credit of both directions."""
 
-    __slots__ = ("number", "queue", "bulk", "bulk_next", "sent", "granted", "received", "allowed", "consumed", "refill")
+    __slots__ = (
+        "number", "queue", "bulk", "bulk_next", "sent", "granted", "received", "allowed", "consumed", "refill",
+        "passed", "mark",
+    )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -127,18 +136,44 @@ class Lane:
         """Both ends count from zero again after a resume."""
         self.sent = self.received = self.consumed = 0
         self.granted = self.allowed = WINDOW
+        self.passed = 0  # as ``sent``, compressed
+        #: When credit last came while there was more to send: (seconds, granted, sent, passed).
+        self.mark: Optional[Tuple[float, int, int, int]] = None
 
     @property
     def room(self) -> int:
         """Bytes that may still leave."""
         return self.granted - self.sent
 
+    def drop(self, owner: Union[Request, Served], step: int) -> bool:
+        """Send no more chunks of a step; whether there were any."""
+        kept = [(o, c) for o, c in self.bulk if o is not owner or not isinstance(c, _Chunks) or c.step != step]
+        dropped = len(kept) < len(self.bulk)
+        self.bulk = deque(kept)
+        return dropped
+
+    def grant(self, granted: int, now: float) -> Optional[float]:
+        """Credit came; the bytes per second that the road carried since it last did, if it was busy all the while."""
+        before, self.mark = self.mark, None
+        if self.queue or self.bulk:
+            self.mark = (now, granted, self.sent, self.passed)
+        self.granted = max(self.granted, granted)
+        if before is None or now <= before[0] or self.sent <= before[2]:
+            return None
+        shrunk = (self.passed - before[3]) / (self.sent - before[2])
+        return (granted - before[1]) * shrunk / (now - before[0])
+
 
 class Conversation:
     """One end of what two peers have between them. ``mine`` and ``theirs`` are the incarnations of the two lives."""
 
-    def __init__(self, mine: bytes, theirs: bytes, server: Server, can: Dict[str, Any]) -> None:
+    def __init__(
+        self, mine: bytes, theirs: bytes, server: Server, can: Dict[str, Any], compression: str = AUTO
+    ) -> None:
         self.mine, self.theirs = mine, theirs
+        self.policy = Policy(compression)
+        #: Seconds on some clock; who hands over a credit frame sets it.
+        self.now = 0.0
         self.server = server
         self.can, self.they_can = can, {}  # type: Dict[str, Any], Dict[str, Any]
         self.to = 0
@@ -187,13 +222,16 @@ class Conversation:
         if self.ended is not None:
             raise self.ended
         chunked = [step for step, _ in request.chunks]
-        request.parcel = Parcel(wire.PROGRAM, lane, (self.seen, steps, chunked), list(body))
+        request.parcel = Parcel(wire.PROGRAM, lane, (self.seen, steps, chunked), list(body), 0, self._policy(request))
         self.lane(lane).queue.append((request, request.parcel))
         self.wake()
 
     def cancel(self, request: Request, step: int) -> None:
         """Ask that a step be not begun, if it can still be stopped; does not wait."""
         request.cancels.append(step)
+        request.landings.pop(step, None)
+        for lane in self.lanes.values():
+            lane.drop(request, step)
         if request.id in self.unanswered and self.ended is None:
             self._control.append((Parcel(wire.CANCEL, 0, (self.seen, step)), request.id))
             self.wake()
@@ -204,7 +242,7 @@ class Conversation:
 
     def values(self, served: Served, values: List[Tuple[int, str, Tuple[int, ...], int]], body: List[Buffer]) -> None:
         """Answer steps with small tensors and documents: (step, descriptor, shape, offset in the body) each."""
-        self._answer(served, Parcel(wire.VALUES, served.lane, (self.seen, values), body))
+        self._answer(served, Parcel(wire.VALUES, served.lane, (self.seen, values), body, 0, self._policy(served)))
 
     def _answer(self, served: Served, what: Union[Parcel, _Chunks]) -> None:
         item = (served, what)
@@ -321,22 +359,28 @@ class Conversation:
             return 0
         owner, parcel = lane.queue[0]
         assert isinstance(parcel, Parcel)
-        if parcel.size > lane.room:
+        if parcel.charge > lane.room:
             return 0
         lane.queue.popleft()
         lane.bulk_next = True
         return self._send(lane, out, owner, parcel, last=True)
 
     def _take_chunk(self, lane: Lane, out: List[Buffer]) -> int:
+        while lane.bulk and isinstance(owner := lane.bulk[0][0], Request) and owner.id not in self.unanswered:
+            lane.bulk.popleft()  # answered before it was whole: nobody wants the rest
+        if not lane.bulk:
+            return self._take_one(lane, out)
         if lane.room < wire.CHUNK + 1024:
             return 0
         owner, chunks = lane.bulk.popleft()
         assert isinstance(chunks, _Chunks)
-        parcel = chunks.next(lane.number, self.seen)
-        chunks.at += wire.CHUNK
+        parcel = chunks.next(lane.number, self.seen, self._policy(owner))
+        chunks.at = min(chunks.at + wire.CHUNK, len(chunks.data))
         if not chunks.done:
             lane.bulk.append((owner, chunks))
         lane.bulk_next = False
+        if isinstance(owner, Request):
+            owner.progress(chunks.step, chunks.at, len(chunks.data))
         return self._send(lane, out, owner, parcel, last=chunks.done)
 
     def _send(self, lane: Lane, out: List[Buffer], owner: Union[Request, Served], parcel: Parcel, last: bool) -> int:
@@ -348,8 +392,13 @@ class Conversation:
                 self._answered(owner, told=bool(flags))
         elif parcel is owner.parcel:
             self._leave(owner, lane)
-        lane.sent += parcel.size
+        lane.sent += parcel.charge
+        lane.passed += parcel.size
         return parcel.write(out, self.to, owner.id, flags=flags)
+
+    def _policy(self, owner: Union[Request, Served]) -> Optional[Policy]:
+        """What decides on compression for this request or its answers; None if the far end cannot expand."""
+        return (owner.policy or self.policy) if wire.ZSTD in self.they_can.get("codecs", ()) else None
 
     def _leave(self, request: Request, lane: Lane) -> None:
         """A request leaves, for the first time or once more; its chunks and cancels follow it."""
@@ -377,7 +426,12 @@ class Conversation:
             raise RemoteProtocolError("a conversation on a new road begins with one resume")
         if frame.size > wire.MAX_EXEMPT and frame.kind in _EXEMPT:
             raise RemoteProtocolError(f"a frame of kind {frame.kind} and {frame.size} bytes, which no credit pays for")
-        handler(self, frame, wire.parse(frame))
+        message = wire.parse(frame)
+        if frame.flags & wire.COMPRESSED:
+            if wire.ZSTD not in self.can.get("codecs", ()):
+                raise RemoteProtocolError("a compressed frame for a peer that offers no codec")
+            frame = wire.expanded(frame)
+        handler(self, frame, message)
 
     def _charge(self, frame: Frame) -> None:
         lane = self.lane(frame.lane)
@@ -448,19 +502,29 @@ class Conversation:
 
     def _on_credit(self, frame: Frame, message: Credit) -> None:
         self._on_seen(message.seen)
-        lane = self.lane(frame.lane)
-        lane.granted = max(lane.granted, message.granted)
+        speed = self.lane(frame.lane).grant(message.granted, self.now)
+        if speed is not None:
+            self.policy.carried(speed)
         self.wake()
 
     def _on_cancel(self, frame: Frame, message: Cancel) -> None:
         self._on_seen(message.seen)
-        if self.forgotten < frame.id <= self.received:
-            self.server.cancel(self, frame.id, message.step)
+        if not self.forgotten < frame.id <= self.received:
+            return
+        served = self.served[frame.id]
+        if self.lane(served.lane).drop(served, message.step):
+            # Nobody wants the rest of a large answer: without it, the request may be answered.
+            served.answers = [a for a in served.answers if isinstance(a[1], Parcel) or a[1].step != message.step]
+            served.unsent -= 1
+            if served.done and not served.unsent:
+                self._answered(served)
+                self.wake()
+        self.server.cancel(self, frame.id, message.step)
 
     def _on_program(self, frame: Frame, message: Program) -> None:
         self._charge(frame)
         self._on_seen(message.seen)
-        if frame.id <= self.received:  # resent: it is answered or running
+        if 0 < frame.id <= self.received:  # resent: it is answered or running
             self.consumed(frame.lane, frame.size, self.generation)
             return
         if frame.id != self.received + 1:
@@ -473,7 +537,7 @@ class Conversation:
         self._charge(frame)
         self._on_seen(message.seen)
         if not frame.flags & wire.OF_ANSWER:
-            if frame.id > self.received:
+            if not 0 < frame.id <= self.received:
                 raise RemoteProtocolError(f"a chunk for request {frame.id}, which did not come")
             if frame.id in self.served:
                 self.server.chunk(self, frame.id, message, frame.body)
@@ -494,7 +558,9 @@ class Conversation:
             except LimitExceeded as error:
                 self._failed(Failure(request.id, chunk.step, error.code, "", error.message, "", request.id, chunk.step))
                 return
-        if landing.land(chunk.offset, body):
+        whole = landing.land(chunk.offset, body)
+        request.progress(chunk.step, landing.at, landing.nbytes)
+        if whole:
             del request.landings[chunk.step]
             request.value(chunk.step, landing.array)
 

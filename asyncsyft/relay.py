@@ -19,7 +19,7 @@ from . import wire
 from .errors import AsyncSyftError, LinkClosed, Refused, RemoteProtocolError, UnknownPeer
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE, Link, keep_alive
-from .peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, WORKER, admit, join_address, split_address
+from .peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, admit, join_address, split_address
 from .protocol import WINDOW
 from .transport import Buffer, Transport
 from .waiting import Slot, slot_class

@@ -15,12 +15,14 @@ T = TypeVar("T")
 class Slot(Generic[T]):
     """A place for one outcome, and for at most one task that waits for it."""
 
-    __slots__ = ("done", "outcome", "error", "_waiter")
+    __slots__ = ("done", "outcome", "error", "progress", "_waiter")
 
     def __init__(self) -> None:
         self.done = False
         self.outcome: Optional[T] = None
         self.error: Optional[BaseException] = None
+        #: Told how many bytes of a large outcome have travelled, of how many.
+        self.progress: Optional[Callable[[int, int], None]] = None
         self._waiter: Any = None
 
     def set(self, outcome: T) -> None:

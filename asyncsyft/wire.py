@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import msgpack
 
+from .compression import Policy, expand
 from .errors import LocalProtocolError, RemoteProtocolError
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -48,10 +49,13 @@ OF_ANSWER = 0x01
 DOCUMENT = "|m"
 #: Flag of VALUES: with this frame, and those before it, the request of its id is answered; no answers frame says it.
 LAST = 0x08
-#: Reserved: refused by a peer that did not offer them in its hello.
-COMPRESSED, SEALED = 0x02, 0x04
+#: Flag of PROGRAM, VALUES and CHUNK_OF: the body is one zstd frame, which declares its size; only for a peer that
+#: offers the codec ``ZSTD``. Credit is charged for the body as it was before.
+COMPRESSED, ZSTD = 0x02, "zstd"
+#: Reserved: refused.
+SEALED = 0x04
 
-_FLAGS: Dict[int, int] = {CHUNK_OF: OF_ANSWER, VALUES: LAST}
+_FLAGS: Dict[int, int] = {PROGRAM: COMPRESSED, VALUES: LAST | COMPRESSED, CHUNK_OF: OF_ANSWER | COMPRESSED}
 _PAD = (b"", b"\0" * 7, b"\0" * 6, b"\0" * 5, b"\0" * 4, b"\0" * 3, b"\0" * 2, b"\0")
 
 
@@ -201,10 +205,18 @@ class ChunkOf(NamedTuple):
 class Parcel:
     """A frame ready to leave; its header is written at each send, so that a resend carries new numbers."""
 
-    __slots__ = ("kind", "flags", "lane", "meta_len", "body_len", "pieces", "size")
+    __slots__ = ("kind", "flags", "lane", "meta_len", "body_len", "pieces", "size", "charge")
 
-    def __init__(self, kind: int, lane: int, meta: Any, body: Sequence[Buffer] = (), flags: int = 0) -> None:
-        """Each buffer of the body starts at a multiple of 8 bytes.
+    def __init__(
+        self,
+        kind: int,
+        lane: int,
+        meta: Any,
+        body: Sequence[Buffer] = (),
+        flags: int = 0,
+        policy: Optional[Policy] = None,
+    ) -> None:
+        """Each buffer of the body starts at a multiple of 8 bytes; ``policy`` may compress the whole.
 
         Raises: LocalProtocolError if the frame is too large or holds what msgpack cannot say.
         """
@@ -225,8 +237,21 @@ class Parcel:
             self.body_len = end + size
             end += size + 7 & ~7
         self.size = HEADER_SIZE + len(self.pieces[0]) + end
+        self.charge = self.size
         if self.size > MAX_FRAME:
             raise LocalProtocolError(f"a frame of {self.size} bytes is past the limit of {MAX_FRAME}")
+        if policy is not None and policy.looks_at(self.body_len):
+            self._compress(policy)
+
+    def _compress(self, policy: Policy) -> None:
+        meta, *rest = self.pieces
+        body = memoryview(rest[0] if len(rest) == 1 else b"".join(rest))[: self.body_len]
+        packed = policy.compress(body)
+        if packed is not None:
+            self.flags |= COMPRESSED
+            self.pieces = [meta, packed, _PAD[len(packed) & 7]]
+            self.body_len = len(packed)
+            self.size = HEADER_SIZE + len(meta) + (len(packed) + 7 & ~7)
 
     def write(self, out: List[Buffer], to: int, number: int, sender: int = 0, flags: int = 0) -> int:
         """Append the frame's pieces to a message, for peer ``to``; its bytes. Only a relay names a sender."""
@@ -234,6 +259,16 @@ class Parcel:
         out.append(HEADER.pack(self.kind, flags, self.lane, to, sender, self.meta_len, number, self.body_len))
         out.extend(self.pieces)
         return self.size
+
+
+def expanded(frame: Frame) -> Frame:
+    """A frame with its body as it was before compression, and the size that credit is charged for.
+
+    Raises: RemoteProtocolError, before memory is spent, if the body is not what it should be.
+    """
+    body = memoryview(expand(frame.body, MAX_FRAME))
+    size = frame.size - (len(frame.body) + 7 & ~7) + (len(body) + 7 & ~7)
+    return frame._replace(flags=frame.flags & ~COMPRESSED, body=body, size=size)
 
 
 def frames(message: memoryview) -> Iterator[Frame]:

@@ -9,6 +9,7 @@ from typing import Any, Iterable, Mapping, Optional
 import anyio
 
 from . import tensor
+from .compression import AUTO
 from .errors import LinkError
 from .executor import RELEASE_AFTER, Executor
 from .lifetime import Lifetime
@@ -51,12 +52,15 @@ class Worker(Lifetime):
         insecure: bool = False,
         heartbeat: float = HEARTBEAT,
         silence: float = SILENCE,
+        compression: str = AUTO,
     ) -> None:
         self.name = name
         self.store = Store(limit)
         self.executor = Executor(self.store, name)
         can = {"level": LEVEL, "ops": sorted(OPS), "limits": {"bytes": limit}}
-        self.peer = Peer(name, WORKER, server=self.executor, can=can, heartbeat=heartbeat, silence=silence)
+        self.peer = Peer(
+            name, WORKER, server=self.executor, can=can, heartbeat=heartbeat, silence=silence, compression=compression
+        )
         self.peer.on_ended = self._ended
         self.executor.converse = self._converse
         self.address = ""

@@ -14,7 +14,7 @@ from typing import Any, AsyncIterator, Dict, List, Mapping, NamedTuple, Sequence
 from benchmarks.stacks import OWN, STACKS, WARM_UP
 
 ROOT = Path(__file__).resolve().parent.parent
-START = 30.0  # seconds that an end may take to start
+START = 60.0  # seconds that an end may take to start
 SLACK = 60.0  # seconds that a measure may take beyond those it was given
 STOP = 10.0  # seconds that an end may take to stop
 

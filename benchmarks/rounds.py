@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import AsyncExitStack
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Set
@@ -42,8 +43,13 @@ async def run(wanted: Wanted, how: Run) -> Taken:
         living: Dict[str, Crew] = {}
         if not how.fresh:
             how.progress("starting " + ", ".join(wanted))
-            for stack in wanted:
-                living[stack] = await open_.enter_async_context(crew(stack))
+            entered = await asyncio.gather(
+                *(open_.enter_async_context(crew(stack)) for stack in wanted), return_exceptions=True
+            )
+            for stack, crew_ in zip(wanted, entered):
+                if isinstance(crew_, BaseException):
+                    raise crew_
+                living[stack] = crew_
         for number in range(how.rounds):
             for stack in random.sample(list(wanted), len(wanted)):
                 how.progress(f"round {number + 1} of {how.rounds}: {stack}")

@@ -80,6 +80,17 @@ def _socket() -> socket.socket:
     return sock
 
 
+async def _dial(target: Tuple[str, int]) -> Tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    sock = _socket()
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, target)
+        return await asyncio.open_connection(sock=sock, limit=PIECE)
+    except BaseException:
+        sock.close()
+        raise
+
+
 class Throttle:
     """The proxy, on asyncio, while entered: what comes to ``port`` goes to ``target`` at ``bandwidth`` bits/s."""
 
@@ -114,16 +125,13 @@ class Throttle:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers: List[asyncio.StreamWriter] = [writer]
         try:
-            sock = _socket()
-            sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, self._target)
-            far_reader, far_writer = await asyncio.open_connection(sock=sock, limit=PIECE)
+            far_reader, far_writer = await _dial(self._target)
             writers.append(far_writer)
             async with anyio.create_task_group() as tasks:
                 for source, sink in ((reader, far_writer), (far_reader, writer)):
                     sink.transport.set_write_buffer_limits(PIECE)
                     tasks.start_soon(carry, source, sink, Pace(self._bandwidth, self._delay))
-        except ConnectionError:
+        except OSError:
             pass  # the caller sees its connection end
         finally:
             for each in writers:

@@ -5,6 +5,8 @@ A sloppy worker is a real one behind a tamperer, which changes frames on their w
 
 from __future__ import annotations
 
+import json
+import sys
 from contextlib import asynccontextmanager, suppress
 from typing import Any, AsyncIterator, Callable, Dict, List, Mapping, Optional
 
@@ -313,6 +315,21 @@ async def test_a_report_without_a_pass_reaches_nothing() -> None:
     skipped = [Check(0, "one", "", PASSED), Check(1, "two", "", SKIPPED), Check(2, "three", "", PASSED)]
     assert Report("ws://x", "", 2, skipped).level == 0
     assert len(LEVELS) == 5
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_command() -> None:
+    command = [sys.executable, "-m", "asyncsyft", "conform"]
+    with anyio.fail_after(SECONDS):
+        async with Worker("alice", listen="127.0.0.1:0", token="sesame") as worker:
+            url = f"ws://{worker.address}"
+            good = await anyio.run_process([*command, url, "--json", "--token", "sesame"], check=False)
+            bad = await anyio.run_process([*command, url, "--quiet"], check=False)
+    assert good.returncode == 0, good.stderr
+    assert json.loads(good.stdout)["level"] == 2
+    assert bad.returncode == 1
+    assert bad.stdout.decode().startswith("FAILED  0 welcome\n")
+    assert "reaches no level" in bad.stdout.decode()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -21,8 +21,8 @@ FLOORS = [
     {"peer", "ops", "store"},
     {"executor", "relay", "remote", "mpc.dealer", "mpc.party"},
     {"worker", "driver", "metrics"},
-    {"plan"},
-    {"mpc.session", "mpc.tensor", "testing", "demo"},
+    {"plan", "progress"},
+    {"mpc.session", "mpc.tensor", "testing", "demo", "conform"},
     {"cli"},
     {"", "mpc", "__main__"},  # "" is asyncsyft itself: the public names
 ]

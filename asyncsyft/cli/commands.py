@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .conform import conform
 from .demo import demo
 from .ping import ping
 from .relay import relay
@@ -35,5 +36,5 @@ def asyncsyft() -> None:
     """
 
 
-for _command in (relay, worker, demo, ping, top):
+for _command in (relay, worker, demo, ping, top, conform):
     asyncsyft.add_command(_command)

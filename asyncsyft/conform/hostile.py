@@ -106,6 +106,7 @@ _META: List[Tuple[str, bytes]] = [
     ("a chunk at a negative offset", packed(wire.CHUNK_OF, [0, 0, "<f4", [1], -8], 1)),
 ]
 _CONVERSATION: List[Tuple[str, bytes]] = [
+    ("a request of id 0", packed(wire.PROGRAM, [0, [], []], 0)),
     ("a first request of id 2", packed(wire.PROGRAM, [0, [], []], 2)),
     ("answers seen that were not given", packed(wire.PROGRAM, [1, [], []], 1)),
     ("an answer to what was not asked", packed(wire.ANSWERS, [0, [], []], 1)),

@@ -12,7 +12,7 @@ from .. import program, tensor
 from ..errors import LocalProtocolError
 from ..ops import Spec
 from ..tensor import Array, DType
-from .recorder import Recorder
+from .recorder import Progress, Recorder
 
 H = TypeVar("H", bound="Handle")
 
@@ -94,12 +94,13 @@ class Handle:
 
     # What brings data or certainty back.
 
-    async def get(self) -> Array:
-        """The data, as an array of its own.
+    async def get(self, *, progress: Optional[Progress] = None) -> Array:
+        """The data, as an array of its own; ``progress(done, total)`` is told of the bytes of a large one.
 
         Raises: the error of the step that failed to make it, LinkError when the worker is lost.
         """
         slot = self.recorder.ask([program.GET, 0, [self.live_id()]])
+        slot.progress = progress
         try:
             return await slot  # type: ignore[no-any-return]
         except BaseException:

@@ -7,17 +7,24 @@ Recording is a plain call: it names the result, notes the step and where it was 
 from __future__ import annotations
 
 import itertools
+import logging
 import sys
 from collections import OrderedDict, deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, Type
 
 from .. import program, tensor, wire
+from ..compression import Policy
 from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, RemoteProtocolError, by_code
 from ..protocol import Conversation, Request
 from ..tensor import Array
 from ..waiting import Slot
 from ..wire import Buffer, Failure
 from .failures import NOWHERE, Failures, Origin, current_scope, written_at
+
+logger = logging.getLogger(__name__)
+
+#: Called with the bytes that have travelled, and how many there are.
+Progress = Callable[[int, int], None]
 
 #: Steps, and bytes of tensors, that may be recorded and not sent: some 100 ms of work for a worker.
 MAX_RECORDED_STEPS = 1 << 17
@@ -45,6 +52,15 @@ class Sent(Request):
     def wants(self, step: int) -> bool:
         slot = self.slots.get(step)
         return slot is not None and not slot.done
+
+    def progress(self, step: int, done: int, total: int) -> None:
+        slot = self.slots.get(step)
+        if slot is not None and slot.progress is not None:
+            try:
+                slot.progress(done, total)
+            except Exception:
+                slot.progress = None
+                logger.exception("a progress callback failed, and is not called again")
 
     def value(self, step: int, value: Any) -> None:
         slot = self.slots.pop(step, None)
@@ -211,13 +227,16 @@ class Recorder:
             self.close_program()
         return out
 
-    def put_large(self, array: Array, depth: int = 2) -> Tuple[int, Slot[None]]:
+    def put_large(
+        self, array: Array, depth: int = 2, policy: Optional[Policy] = None, progress: Optional[Progress] = None
+    ) -> Tuple[int, Slot[None]]:
         """Record a tensor that travels in chunks, borrowed until the slot is set; the id that it gets, and the slot."""
         self.close_program()
         out, landed = self.new_id(), self.slot()
         params = {"dtype": tensor.descriptor(array.dtype), "shape": list(array.shape)}
         index = self.record([program.PUT, out, [], params], depth + 1, landed)
-        self.close_program([(index, array)])
+        landed.progress = progress
+        self.close_program([(index, array)], policy)
         return out, landed
 
     def put_any(self, array: Array, depth: int = 2) -> int:
@@ -228,7 +247,7 @@ class Recorder:
 
     # Programs.
 
-    def close_program(self, chunks: Optional[List[Tuple[int, Array]]] = None) -> int:
+    def close_program(self, chunks: Optional[List[Tuple[int, Array]]] = None, policy: Optional[Policy] = None) -> int:
         """Make a request of what is recorded, if anything is; the number of the last program made."""
         self._drain_forgotten()
         if not self._steps:
@@ -236,6 +255,7 @@ class Recorder:
         steps, body = self._steps, self._body
         sent = Sent(self, next(self._numbers), self._slots, self._origins)
         sent.scopes, sent.nbytes, sent.chunks = self._scopes, self._body_len, chunks or []
+        sent.policy = policy
         self._open()
         self._outstanding[sent.number] = sent
         self.steps_recorded += len(steps)

@@ -16,7 +16,7 @@ __all__ = ["BACKEND", "VERSIONS_OF", "client", "relay", "worker"]
 BACKEND = "asyncio"
 VERSIONS_OF = ("asyncsyft",)
 
-GIGABYTE = 1e9
+GIGABYTE = 1e3  # MB
 
 
 @asynccontextmanager
@@ -26,8 +26,8 @@ async def client(relay_port: int) -> AsyncIterator[Mapping[str, Measure]]:
         large = Large(driver, noise(SIZE))
 
         async def gigabyte(seconds: float) -> Sample:
-            """A gigabyte, however long that takes; one tensor if this is only warming up."""
-            enough = 1.0 if seconds <= WARM_UP else GIGABYTE / 1e6
+            """A gigabyte, however long that takes; of short rounds, five together; one tensor to warm up."""
+            enough = 1.0 if seconds <= WARM_UP else GIGABYTE * min(1.0, max(seconds, 0.2))
             done, start = 0.0, time.perf_counter()
             while done < enough:
                 done += (await large.send(0)).operations
