@@ -21,7 +21,6 @@ test: .venv/.test ## all environments, all suites
 	@.venv/bin/python tests/everything.py
 
 bench: .venv/.demo bench-env ## side by side with the peers, in one table; JSON in build/transport.json
-	@mkdir -p build
 	@.venv/bin/python -m benchmarks transport --json build/transport.json
 
 bench-env: .venv-bench/.bench ## what the benchmarks compare with

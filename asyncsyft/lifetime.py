@@ -46,13 +46,12 @@ class Lifetime:
 
     async def __aexit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: Optional[TracebackType]
-    ) -> Optional[bool]:
+    ) -> None:
         try:
             with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
                 await self._close()
         finally:
-            swallowed = await self._end_tasks(error)
-        return swallowed
+            await self._end_tasks(error)
 
     async def open(self: Self) -> Self:
         """Enter in a task of its own, so that leaving (``aclose``) may happen in another task: notebooks, fixtures.
@@ -83,10 +82,11 @@ class Lifetime:
         self._stop.set(None)
         await self._stopped
 
-    async def _end_tasks(self, error: Optional[BaseException]) -> Optional[bool]:
+    async def _end_tasks(self, error: Optional[BaseException]) -> None:
         self._tasks.cancel_scope.cancel()
-        # A cancellation may be the group's own, when a task failed: only the group can tell.
+        # A cancellation may be the group's own, when a task failed, and the group then raises that. It must not swallow
+        # any other, though it may take one from outside for that of the line above.
         if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):
-            return await self._tasks.__aexit__(type(error), error, error.__traceback__)
-        await self._tasks.__aexit__(None, None, None)
-        return False
+            await self._tasks.__aexit__(type(error), error, error.__traceback__)
+        else:
+            await self._tasks.__aexit__(None, None, None)

@@ -41,7 +41,6 @@ class Link:
         self.on_message = on_message
         self.error: Optional[AsyncSyftError] = None
         self.closed = False
-        self.frames_sent = 0
         self.heard = True  # something came since the last heartbeat
         self.silence = 0.0
         self._ring: Deque[Source] = deque()

@@ -258,6 +258,8 @@ class Peer:
 
         What a peer behind the relay does wrong costs the conversation with that peer, and nothing else.
         """
+        if frame.sender and (road.far is None or road.far.role != RELAY):
+            raise RemoteProtocolError("only a relay says who sends a frame")
         try:
             if frame.kind >= wire.RESUME:
                 self._on_conversation(road, frame)
@@ -299,6 +301,9 @@ class Peer:
             self._refuse(road, frame, f"{self.name} is not who you knew: it was started anew")
             return None
         self._end(road, frame.sender, WorkerLost("it came back with a new incarnation"))
+        if self.knows(resume.mine):
+            self._refuse(road, frame, "that life has a conversation here already")
+            return None
         conversation = Conversation(self.incarnation, resume.mine, self.server, self.can, self.compression)
         self._open(road, frame.sender, conversation)
         return conversation

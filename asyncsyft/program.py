@@ -7,18 +7,27 @@ form; it does not know which ops there are.
 
 from __future__ import annotations
 
+import itertools
 import reprlib
-from typing import Any, Dict, List, NamedTuple, Set, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Tuple, Union
 
+import msgpack
 import numpy as np
 
 from .errors import LimitExceeded, Refused
 from .tensor import DTYPES, Array, DType
-from .wire import MAX_ID
+from .wire import MAX_ID, MAX_LIST
 
 #: A program of the recorder closes at this many steps; a worker accepts ``MAX_STEPS``.
 BATCH_STEPS = 1024
 MAX_STEPS = 1 << 11
+#: A plan has at most this many inputs, constants, outputs and names of its state, of each: a call names them in a list.
+MAX_GIVEN = 1 << 11
+#: A worker accepts plans of this many steps unless told otherwise; packed, they take so many bytes a step on average.
+MAX_PLAN_STEPS = 1 << 14
+STEP_BYTES, HEAD_BYTES = 128, 1 << 16
+#: Characters of the name of a plan, of a state, and of each array in it.
+MAX_NAME = 256
 
 #: Steps that are no ops on arrays: the executor has a function for each.
 PUT, GET, DELETE, INFO, TAG, SEARCH, STATS = "put", "get", "delete", "info", "tag", "search", "stats"
@@ -123,62 +132,86 @@ class PlanData(NamedTuple):
     outputs: List[int]
     updates: Dict[str, int]
 
-    def plain(self) -> Dict[str, Any]:
-        """As it travels."""
-        steps = [
-            [
-                step.op,
-                list(step.outs),
-                [_plain_input(item) for item in step.inputs],
-                *([step.params] if step.params else []),
-            ]
-            for step in self.steps
-        ]
-        return {**self._asdict(), "steps": steps}
+    def pack(self) -> bytes:
+        """As it travels: a msgpack map of all but the steps, and after it the steps, one by one."""
+        head = {key: value for key, value in self._asdict().items() if key != "steps"}
+        return b"".join([msgpack.packb(head), *(msgpack.packb(_plain(step)) for step in self.steps)])
 
 
-def check_plan(plain: Any) -> PlanData:
-    """A plan from the network, checked: every register is written once, before it is read. Raises: Refused."""
+def unpack_plan(packed: Union[bytes, memoryview], max_steps: int) -> PlanData:
+    """A plan from the network, checked: registers are written once, in turn, before they are read.
+
+    Raises: Refused, LimitExceeded if it is longer than that, or larger than ``STEP_BYTES`` a step.
+    """
+    most = HEAD_BYTES + max_steps * STEP_BYTES
+    if len(packed) > most:
+        raise LimitExceeded(f"a plan of {len(packed)} bytes is past this worker's limit of {most}")
+    unpacker = msgpack.Unpacker(strict_map_key=True, max_array_len=MAX_LIST, max_buffer_size=len(packed) or 1)
+    unpacker.feed(packed)
+    try:
+        items = iter(unpacker)
+        data = _head(next(items, None))
+        given = data.inputs + len(data.state) + data.constants
+        written = given
+        for raw in items:
+            if len(data.steps) == max_steps:
+                raise LimitExceeded(f"a plan of more than {max_steps} steps is past this worker's limit")
+            data.steps.append(_plan_step(raw, written))
+            written += len(data.steps[-1].outs)
+        if unpacker.tell() != len(packed):
+            raise ValueError("it ends within a step")
+    # msgpack lets these out of hostile bytes.
+    except (ValueError, RecursionError, MemoryError, TypeError, OverflowError) as error:
+        raise Refused(f"a plan is a sequence of msgpack: {error!r:.120}") from None
+    for register in (*data.outputs, *data.updates.values()):
+        if type(register) is not int or not 0 <= register < written:
+            raise Refused(f"register {reprlib.repr(register)} is never written")
+    return data
+
+
+def _head(plain: Any) -> PlanData:
     if type(plain) is not dict:
-        raise Refused("a plan is a map")
-    name, state, steps = plain.get("name"), plain.get("state"), plain.get("steps")
+        raise Refused("a plan begins with a map")
+    name, version, state = plain.get("name"), plain.get("version"), plain.get("state")
     outputs, updates = plain.get("outputs"), plain.get("updates")
-    version, inputs, constants = (_count(plain.get(key), key) for key in ("version", "inputs", "constants"))
-    if type(name) is not str or len(name) > 256:
-        raise Refused("the name of a plan is a text of at most 256 characters")
-    if type(state) is not list or any(type(item) is not str for item in state) or len(set(state)) != len(state):
-        raise Refused("the state of a plan is a list of different names")
-    if (
-        type(steps) is not list
-        or type(outputs) is not list
-        or type(updates) is not dict
-        or not set(updates) <= set(state)
-    ):
-        raise Refused("a plan has steps, outputs, and updates of its state")
-    written = set(range(inputs + len(state) + constants))
-    checked = [_check_plan_step(step, written) for step in steps]
-    for register in (*outputs, *updates.values()):
-        if type(register) is not int or register not in written:
-            raise Refused(f"register {register!r:.40} is never written")
-    return PlanData(name, version, inputs, state, constants, checked, outputs, updates)
+    inputs, constants = _count(plain.get("inputs"), "inputs"), _count(plain.get("constants"), "constants")
+    if type(name) is not str or len(name) > MAX_NAME or type(version) is not int or not 0 <= version <= MAX_ID:
+        raise Refused(f"a plan has a name of at most {MAX_NAME} characters, and a whole number as its version")
+    check_names(state)
+    if type(outputs) is not list or type(updates) is not dict or not set(updates) <= set(state):
+        raise Refused("a plan has outputs, and updates of its state")
+    _count(len(outputs), "outputs")
+    return PlanData(name, version, inputs, state, constants, [], outputs, updates)
 
 
-def _check_plan_step(raw: Any, written: Set[int]) -> Step:
+def check_names(names: Any) -> None:
+    """Raises: Refused unless these are the names of a state."""
+    if type(names) is not list or any(type(name) is not str or len(name) > MAX_NAME for name in names):
+        raise Refused(f"a state has names, texts of at most {MAX_NAME} characters")
+    if len(set(names)) != len(names):
+        raise Refused("a state has each name once")
+    _count(len(names), "names")
+
+
+def _plan_step(raw: Any, written: int) -> Step:
     step = check(raw)
     for item in step.inputs:
-        if isinstance(item, int) and item not in written:
+        if isinstance(item, int) and item >= written:
             raise Refused(f"register {item} is read before it is written")
-    for out in step.outs:
-        if out in written:
-            raise Refused(f"register {out} is written twice")
-        written.add(out)
+    for out, expected in zip(step.outs, itertools.count(written)):
+        if out != expected:
+            raise Refused(f"register {out} is written {'twice' if out < written else f'before {expected}'}")
     return step
 
 
 def _count(value: Any, what: str) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_STEPS:
-        raise Refused(f"{what}: not a number from 0 to {MAX_STEPS}: {value!r:.40}")
+    if type(value) is not int or not 0 <= value <= MAX_GIVEN:
+        raise Refused(f"{what}: not a number from 0 to {MAX_GIVEN}: {reprlib.repr(value)}")
     return value
+
+
+def _plain(step: Step) -> List[Any]:
+    return [step.op, list(step.outs), [_plain_input(item) for item in step.inputs], *([step.params] * bool(step.params))]
 
 
 def _plain_input(item: Union[int, Array]) -> Input:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Pr
 import numpy as np
 
 from .errors import LimitExceeded
-from .program import MAX_STEPS
+from .program import MAX_PLAN_STEPS
 from .tensor import Array
 from .wire import Failure
 
@@ -173,7 +173,7 @@ class Space:
 class Store:
     """All that one worker holds: a space for each owner, and one of its own (data from its own disk)."""
 
-    def __init__(self, limit: int = DEFAULT_LIMIT, max_plan_steps: int = MAX_STEPS) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, max_plan_steps: int = MAX_PLAN_STEPS) -> None:
         self.limit, self.max_plan_steps = limit, max_plan_steps
         self.spaces: Dict[bytes, Space] = {}
         self.own = Space()

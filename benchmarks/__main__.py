@@ -31,7 +31,10 @@ def main() -> int:
     for name, (module, what) in COMMANDS.items():
         module.add_arguments(commands.add_parser(name, help=what, description=what))
     asked = parser.parse_args()
-    return COMMANDS[asked.command][0].main(asked)
+    try:
+        return COMMANDS[asked.command][0].main(asked)
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import resource
+import signal
 import sys
 import threading
 import time
@@ -95,6 +96,7 @@ def check(names: List[str]) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this end hears it too, and ends it
     name, role, *rest = sys.argv[1:]
     if name == "check":
         return check([role, *rest])

@@ -27,7 +27,7 @@ SMALL = {
     "websockets-relay.echo_256": "websockets by relay",
     "socketio.echo_256": "python-socketio echo",
     "grpc.echo_256": "grpc.aio echo",
-    "dask.calls": "Dask, submit and gather",
+    "dask.calls": "Dask, 256 tasks, gather",
 }
 LARGE = {
     "tcp.large": "raw TCP",
@@ -110,7 +110,7 @@ def scale_picture(made: Mapping[str, Any]) -> str:
         return {name: [max(row[key], 1e-3) for row in rows] for key, name in names.items()}
 
     latency = lines(peers, p50_us="p50", p99_us="p99")
-    work = lines(peers, relay_cpu_us_per_message="one a time", busy_relay_cpu_us_per_message="busy")
+    work = lines(peers, relay_cpu_us_per_message="one at a time", busy_relay_cpu_us_per_message="busy")
     size = [row["bytes"] for row in sizes]
     panels = [
         functools.partial(curves, "Small call through the relay, µs, by workers there", count, latency),

@@ -13,11 +13,11 @@ CURVE_HEIGHT = 200
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .title { font-weight: 600 } .small { font-size: 11px; fill: #57606a }
-.grid { stroke: #d0d7de; stroke-width: 1 } .stem { stroke: #afb8c1; stroke-width: 2 }
+.grid { stroke: #d0d7de; stroke-width: 1 } .stem { stroke: #d0d7de; stroke-width: 1; stroke-dasharray: 1 4 }
 .c0 { fill: #0072b2; stroke: #0072b2 } .c1 { fill: #d55e00; stroke: #d55e00 } .c2 { fill: #009e73; stroke: #009e73 }
 .other { fill: #8c959f } polyline { fill: none !important; stroke-width: 2 }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .small { fill: #8d96a0 } .grid { stroke: #30363d } .stem { stroke: #484f58 }
+  text { fill: #e6edf3 } .small { fill: #8d96a0 } .grid { stroke: #30363d } .stem { stroke: #30363d }
 }
 """
 
@@ -33,6 +33,22 @@ class Dot(NamedTuple):
 def number(value: float) -> str:
     """As people write it: 1,234 and 1.2, without more figures than are known."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def short(value: float) -> str:
+    """For an axis: 10k, 1M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def apart(places: Sequence[float], least: float) -> List[float]:
+    """The places, moved down where they are nearer to one another than ``least``; in the order given."""
+    moved, last = list(places), -math.inf
+    for index in sorted(range(len(places)), key=places.__getitem__):
+        last = moved[index] = max(places[index], last + least)
+    return moved
 
 
 def _text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> str:
@@ -63,11 +79,11 @@ def dots(title: str, rows: Sequence[Dot], top: float) -> Tuple[List[str], float]
     drawn = [_text(0, top + 14, title, "title")]
     for tick in ticks:
         x = LEFT + place(tick)
-        drawn += [_line(x, top + 26, x, bottom, "grid"), _text(x, bottom + 15, number(tick), "small", "middle")]
+        drawn += [_line(x, top + 26, x, bottom, "grid"), _text(x, bottom + 15, short(tick), "small", "middle")]
     for index, row in enumerate(rows):
         y, x = top + 42 + ROW * index, LEFT + place(row.value)
         style = "c0" if row.ours else "other"
-        drawn += [_text(LEFT - 12, y + 4, row.name, "", "end"), _line(LEFT, y, x, y, "stem")]
+        drawn += [_text(LEFT - 12, y + 4, row.name, "", "end"), _line(LEFT, y, LEFT + PLOT, y, "stem")]
         drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" class="{style}"/>', _text(x + 10, y + 4, number(row.value))]
     return drawn, bottom + 36
 
@@ -83,16 +99,17 @@ def curves(
     drawn = [_text(0, top + 14, title, "title")]
     for tick in y_ticks:
         y = bottom - up(tick)
-        drawn += [_line(left, y, left + PLOT, y, "grid"), _text(left - 8, y + 4, number(tick), "small", "end")]
+        drawn += [_line(left, y, left + PLOT, y, "grid"), _text(left - 8, y + 4, short(tick), "small", "end")]
     for tick in x_ticks:
         x = left + across(tick)
-        drawn += [_line(x, bottom, x, bottom + 4, "grid"), _text(x, bottom + 18, number(tick), "small", "middle")]
+        drawn += [_line(x, bottom, x, bottom + 4, "grid"), _text(x, bottom + 18, short(tick), "small", "middle")]
+    names = apart([bottom - up(ys[-1]) for ys in lines.values()], 15)
     for index, (name, ys) in enumerate(lines.items()):
         points = [(left + across(x), bottom - up(y)) for x, y in zip(xs, ys)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         drawn.append(f'<polyline points="{path}" class="c{index}"/>')
         drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="c{index}"/>' for x, y in points]
-        drawn.append(_text(left + PLOT + 10, points[-1][1] + 4, name))
+        drawn.append(_text(left + PLOT + 10, names[index] + 4, name))
     return drawn, bottom + 40
 
 

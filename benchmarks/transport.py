@@ -132,6 +132,7 @@ def show(made: Dict[str, Any], text: str, where: Optional[str]) -> None:
         return
     print(text)
     if where:
+        Path(where).parent.mkdir(parents=True, exist_ok=True)
         Path(where).write_text(json.dumps(made, indent=2) + "\n", "utf-8")
 
 

@@ -345,3 +345,8 @@ def test_ticks_are_powers_of_ten_around_what_is_shown() -> None:
     assert picture.powers(10.0, 10.0) == [10.0, 100.0]
     place = picture.scale([1.0, 10.0, 100.0], 200.0)
     assert [place(value) for value in (1.0, 10.0, 100.0)] == [0.0, 100.0, 200.0]
+
+
+def test_names_that_are_near_one_another_are_moved_apart() -> None:
+    assert picture.apart([20.0, 18.0, 50.0], 15.0) == [33.0, 18.0, 50.0]
+    assert [picture.short(value) for value in (0.1, 10.0, 1e4, 1e6)] == ["0.1", "10", "10k", "1M"]

@@ -101,7 +101,7 @@ class NeverCancels(Fault):
 class IgnoresFlags(Fault):
     def down(self, frame: Edited) -> List[Edited]:
         if frame.kind == wire.PROGRAM:
-            frame.flags &= ~wire.COMPRESSED
+            frame.flags &= ~0x40
         return [frame]
 
 
@@ -255,7 +255,7 @@ async def test_nothing_at_the_tamperer_by_itself() -> None:
         (IgnoresCredit, "credit is kept to", 0),
         (RunsAgain, "resent request", 0),
         (NeverCancels, "cancel what waits", 0),
-        (IgnoresFlags, "hostile: a program that says it is compressed", None),
+        (IgnoresFlags, "hostile: a flag that nobody defined", None),
         (PromotesLikeNumpy, "promotion", 1),
         (WrongSine, "op sin", 1),
         (ForgetsCauses, "poison flows", 1),

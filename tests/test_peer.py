@@ -49,10 +49,6 @@ IN_CONVERSATION = {
     "a program that is compressed": packed(wire.PROGRAM, [0, [], []], number=1, flags=wire.COMPRESSED),
     "a program that saw what was never answered": packed(wire.PROGRAM, [7, [], []], number=1),
     "chunks for a step that is none": packed(wire.PROGRAM, [0, [PUT], [1]], number=1),
-    "chunks for a step that is no put": packed(wire.PROGRAM, [0, [["get", 0, [1]]], [0]], number=1),
-    "chunks for an object of a dtype that is none": packed(
-        wire.PROGRAM, [0, [["put", 1, [], {"dtype": "|O", "shape": [9]}]], [0]], number=1
-    ),
     "a chunk for nobody": packed(wire.CHUNK_OF, [0, 0, "<f8", [1], 0], bytes(8), number=1),
     "a chunk that answers nothing": packed(
         wire.CHUNK_OF, [0, 0, "<f8", [1], 0], bytes(8), number=1, flags=wire.OF_ANSWER

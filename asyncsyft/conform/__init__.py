@@ -10,7 +10,7 @@ import ssl as tls
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ..errors import AsyncSyftError, ProtocolError
-from . import compute, flow, greet, objects
+from . import chunks, compute, flow, greet, objects
 from .probe import Broken
 from .target import FAILED, PASSED, SKIPPED, Case, Check, Skip, Target
 
@@ -20,7 +20,7 @@ __all__ = ["CASES", "FAILED", "LEVELS", "PASSED", "PATIENCE", "SKIPPED", "Check"
 PATIENCE = 5.0
 #: What the levels are called; 3 and 4 are reserved.
 LEVELS = ("greet", "put, get, delete", "ops", "plans", "MPC")
-CASES: List[Case] = [*greet.CASES, *objects.CASES, *flow.CASES, *compute.CASES]
+CASES: List[Case] = [*greet.CASES, *objects.CASES, *chunks.CASES, *flow.CASES, *compute.CASES]
 
 
 class Report(NamedTuple):

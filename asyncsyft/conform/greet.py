@@ -142,20 +142,40 @@ async def resume(target: Target) -> None:
 
 
 @check
-async def resume_on_a_second_link(target: Target) -> None:
-    """One incarnation may have two links; each has its conversation."""
-    async with target.link() as probe, target.link(incarnation=probe.mine) as other:
-        _check_resumes(other)
-        await probe.alive()
+async def second_link_of_one_life(target: Target) -> None:
+    """While an incarnation has a conversation, one on a second link is refused with UnknownPeer; the first goes on."""
+    async with target.link() as probe, target.link(resume=False, incarnation=probe.mine) as other:
+        other.resume()
+        await _refused(other, 0)
+        await probe.run_program(Steps())
 
 
 @check
 async def resume_after_a_cut(target: Target) -> None:
-    """A driver whose link was cut may resume on a new one."""
+    """A driver whose link was cut may resume on a new one, once the peer has noticed."""
     async with target.link() as probe:
         mine = probe.mine
-    async with target.link(incarnation=mine) as probe:
+    async with target.link(resume=False, incarnation=mine) as probe:
+        with anyio.move_on_after(target.patience):
+            while not probe.resumed:
+                tried = len(probe.refused)
+                probe.resume()
+                await probe.until(
+                    lambda tried=tried: probe.resumed or len(probe.refused) > tried,  # type: ignore[misc]
+                    "an answer to the resume",
+                )
+        if not probe.resumed:
+            raise Broken("a resume in answer to the resume", probe.state())
         _check_resumes(probe)
+
+
+@check
+async def only_a_relay_names_senders(target: Target) -> None:
+    """On a link without a relay a frame that names its sender closes the link."""
+    async with target.link(resume=False) as probe:
+        header = wire.HEADER.pack(wire.PING, 0, 0, 0, 5, 1, 0, 0)
+        probe.send(header + b"\x90" + bytes(7))
+        await probe.shut("a frame from peer 5")
 
 
 def _check_resumes(probe: Probe) -> None:

@@ -51,6 +51,8 @@ def packed(kind: int, meta: Any, number: int = 0, flags: int = 0) -> bytes:
     return raw(kind, msgpack.packb(meta), number, flags)
 
 
+#: The head of a zstd frame that declares 2^40 bytes, and an empty last block.
+_BOMB = bytes.fromhex("28b52ffde0") + (1 << 40).to_bytes(8, "little") + b"\1\0\0"
 _PING = frame(wire.PING, [])
 _FRAMES: List[Tuple[str, bytes, int]] = [
     ("a header cut short", header(wire.PING)[:31], 0),
@@ -87,7 +89,6 @@ _LINK: List[Tuple[str, bytes]] = [
 _META: List[Tuple[str, bytes]] = [
     ("kind 23", raw(23, b"\x90", 1)),
     ("kind 255", raw(255, b"\x90", 1)),
-    ("a program that says it is compressed", packed(wire.PROGRAM, [0, [], []], 1, wire.COMPRESSED)),
     ("a program that says it is sealed", packed(wire.PROGRAM, [0, [], []], 1, wire.SEALED)),
     ("a flag that nobody defined", packed(wire.PROGRAM, [0, [], []], 1, 0x40)),
     ("the flag of an answer on a program", packed(wire.PROGRAM, [0, [], []], 1, wire.OF_ANSWER)),
@@ -106,6 +107,15 @@ _META: List[Tuple[str, bytes]] = [
     ("a chunk at a negative offset", packed(wire.CHUNK_OF, [0, 0, "<f4", [1], -8], 1)),
 ]
 _CONVERSATION: List[Tuple[str, bytes]] = [
+    (
+        "a compressed body that is no zstd",
+        frame(wire.PROGRAM, [0, [], []], [b"no zstd"], number=1, flags=wire.COMPRESSED),
+    ),
+    ("a compressed body of nothing", packed(wire.PROGRAM, [0, [], []], 1, wire.COMPRESSED)),
+    (
+        "a compressed body that says 2^40 bytes",
+        frame(wire.PROGRAM, [0, [], []], [_BOMB], number=1, flags=wire.COMPRESSED),
+    ),
     ("a request of id 0", packed(wire.PROGRAM, [0, [], []], 0)),
     ("a first request of id 2", packed(wire.PROGRAM, [0, [], []], 2)),
     ("answers seen that were not given", packed(wire.PROGRAM, [1, [], []], 1)),

@@ -50,7 +50,7 @@ def _plans(choose: Choose) -> Dict[DType, Plan]:
 
 def _unary(name: str, function: Function, choose: Choose) -> None:
     plans = _plans(choose)
-    direct = frozenset(dtype for dtype, (compute, _) in plans.items() if compute == dtype)
+    direct = {dtype: function for dtype, (compute, _) in plans.items() if compute == dtype}
 
     def run(x: Array, /) -> Any:
         if x.dtype in direct:
@@ -60,12 +60,12 @@ def _unary(name: str, function: Function, choose: Choose) -> None:
     def rule(x: Spec, /) -> Spec:
         return Spec(choose(x.dtype)[1], x.shape)
 
-    define(name, run, rule)
+    define(name, run, rule, direct=direct)
 
 
 def _binary(name: str, function: Function, choose: Choose) -> None:
     plans = _plans(choose)
-    direct = frozenset(dtype for dtype, (compute, _) in plans.items() if compute == dtype)
+    direct = {dtype: function for dtype, (compute, _) in plans.items() if compute == dtype}
     compute_in: Dict[Tuple[DType, DType], DType] = {}
 
     def run(x1: Array, x2: Array, /) -> Any:
@@ -81,7 +81,7 @@ def _binary(name: str, function: Function, choose: Choose) -> None:
     def rule(x1: Spec, x2: Spec, /) -> Spec:
         return Spec(choose(dt.result_type(x1.dtype, x2.dtype))[1], broadcast(x1.shape, x2.shape))
 
-    define(name, run, rule)
+    define(name, run, rule, direct=direct)
 
 
 def _shift(name: str, function: Function) -> None:

@@ -68,6 +68,7 @@ class Op:
         "heavy",
         "cost",
         "meeting",
+        "direct",
     )
 
     def __init__(
@@ -79,6 +80,7 @@ class Op:
         expands: bool,
         cost: Optional[Cost],
         meeting: slice,
+        direct: Mapping[DType, Callable[..., Any]],
     ) -> None:
         arrays, params = [], {}
         self.min_arrays = 0
@@ -108,6 +110,8 @@ class Op:
         self.cost: Cost = cost or linear
         #: Which inputs meet in one dtype, so that a Python scalar among them takes that of the others.
         self.meeting = meeting
+        #: By dtype, what ``run`` calls when all inputs have it: who knows the dtypes beforehand can do without ``run``.
+        self.direct = direct
 
     def __repr__(self) -> str:
         arrays = [f"*{self.arrays[0]}"] if self.max_arrays is None else list(self.arrays)
@@ -131,11 +135,12 @@ def define(
     expands: bool = False,
     cost: Optional[Cost] = None,
     meeting: slice = slice(None),
+    direct: Optional[Mapping[DType, Callable[..., Any]]] = None,
 ) -> None:
     """Put an op in the table; its arrays are ``run``'s positional arguments, its params the keyword-only ones."""
     if name in OPS:
         raise ValueError(f"{name} is defined twice")
-    OPS[name] = Op(name, run, rule, outputs, expands, cost, meeting)
+    OPS[name] = Op(name, run, rule, outputs, expands, cost, meeting, direct or {})
 
 
 def linear(arrays: Sequence[Known], params: Mapping[str, Any]) -> int:

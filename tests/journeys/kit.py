@@ -19,9 +19,9 @@ from asyncsyft.websocket import dial
 from asyncsyft.worker import Worker
 
 #: Seconds that a journey may take on a busy machine; nothing here waits for time to pass.
-SECONDS = 40
+SECONDS = 20
 #: Seconds for the tables to empty once the drivers have left.
-TO_EMPTY = 10
+TO_EMPTY = 8
 LOOPBACK = "127.0.0.1:0"
 
 
@@ -72,6 +72,7 @@ class Town:
     @asynccontextmanager
     async def worker(self, name: str, **options: Any) -> AsyncIterator[Worker]:
         """One more worker, while entered."""
+        options.setdefault("release_after", 0.01)
         listen = LOOPBACK if self.road == "direct" else None
         async with Worker(name, listen=listen, **options) as worker:
             if listen is None:

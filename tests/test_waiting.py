@@ -1,0 +1,186 @@
+"""How a task waits for one outcome, on both event loops."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from asyncsyft.waiting import Slot, slot_class, spawn
+
+pytestmark = pytest.mark.anyio
+
+
+async def settle() -> None:
+    """Let all other tasks run until they wait."""
+    for _ in range(5):
+        await anyio.lowlevel.checkpoint()
+
+
+async def outcome(slot: Slot[Any]) -> Any:
+    with anyio.fail_after(5):
+        return await slot
+
+
+async def test_what_is_there_already_needs_no_turn_of_the_loop() -> None:
+    slot = slot_class()()
+    others: List[str] = []
+
+    async def other() -> None:
+        others.append("ran")
+
+    slot.set(7)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(other)
+        assert await outcome(slot) == 7
+        assert others == []
+    assert others == ["ran"]
+
+
+async def test_who_waits_first_is_woken() -> None:
+    slot, got = slot_class()(), []
+
+    async def wait() -> None:
+        got.append(await outcome(slot))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await settle()
+        assert not slot.done
+        slot.set("here")
+        assert slot.done
+        assert got == []
+    assert got == ["here"]
+    assert await outcome(slot) == "here"  # and again
+
+
+async def test_an_error_takes_the_place_of_the_outcome() -> None:
+    before, after = slot_class()(), slot_class()()
+    before.fail(KeyError("before"))
+    with pytest.raises(KeyError, match="before"):
+        await outcome(before)
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            with pytest.raises(KeyError, match="after"):
+                await outcome(after)
+
+        tasks.start_soon(wait)
+        await settle()
+        after.fail(KeyError("after"))
+    assert isinstance(after.error, KeyError)
+
+
+async def test_the_first_outcome_counts() -> None:
+    slot = slot_class()()
+    slot.set(None)
+    slot.set(2)
+    slot.fail(ValueError("late"))
+    assert await outcome(slot) is None
+    failed = slot_class()()
+    failed.fail(ValueError("first"))
+    failed.set(3)
+    failed.fail(KeyError("late"))
+    with pytest.raises(ValueError, match="first"):
+        await outcome(failed)
+
+
+async def test_two_outcomes_before_the_waiter_runs() -> None:
+    slot, got = slot_class()(), []
+
+    async def wait() -> None:
+        got.append(await outcome(slot))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await settle()
+        slot.set(1)
+        slot.set(2)
+        slot.fail(ValueError("late"))
+    assert got == [1]
+
+
+async def test_giving_up_leaves_the_slot_usable() -> None:
+    slot = slot_class()()
+    with anyio.move_on_after(0.001) as scope:
+        await slot
+    assert scope.cancelled_caught
+    assert not slot.done
+    slot.set("later")  # wakes nobody
+    assert await outcome(slot) == "later"
+
+
+async def test_another_may_wait_once_the_first_gave_up() -> None:
+    slot, got = slot_class()(), []
+
+    async def wait() -> None:
+        got.append(await outcome(slot))
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await slot
+        tasks.start_soon(wait)
+        await settle()
+        slot.set(3)
+    assert got == [3]
+
+
+async def test_cancelled_while_the_outcome_arrives() -> None:
+    slot, got = slot_class()(), []
+
+    async def wait() -> None:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            got.append(await slot)
+
+    scopes: List[anyio.CancelScope] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await settle()
+        slot.set(4)
+        scopes[0].cancel()
+    assert got in ([], [4])  # either is right; the outcome is kept
+    assert await outcome(slot) == 4
+    async with anyio.create_task_group() as tasks:
+        slot, got = slot_class()(), []
+        tasks.start_soon(wait)
+        await settle()
+        scopes[1].cancel()
+        slot.set(5)
+    assert got in ([], [5])
+    assert await outcome(slot) == 5
+
+
+async def test_many_wait_each_for_its_own() -> None:
+    slots = [slot_class()() for _ in range(50)]
+    got: List[int] = []
+
+    async def wait(slot: Slot[int]) -> None:
+        got.append(await outcome(slot))
+
+    async with anyio.create_task_group() as tasks:
+        for slot in slots:
+            tasks.start_soon(wait, slot)
+        await settle()
+        for number, slot in enumerate(slots):
+            slot.set(number)
+    assert sorted(got) == list(range(50))
+
+
+async def test_a_task_of_no_scope() -> None:
+    done = slot_class()()
+
+    async def run() -> None:
+        await anyio.lowlevel.checkpoint()
+        done.set("ran")
+
+    kept = spawn(run)
+    assert await outcome(done) == "ran"
+    assert kept is not None
+
+
+def test_without_a_loop_that_is_trio_it_is_asyncios() -> None:
+    assert slot_class().__name__ == "_AsyncioSlot"
