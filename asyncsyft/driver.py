@@ -5,6 +5,7 @@ It gives each worker a handle with a recorder; what is recorded leaves by itself
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import ssl as tls
@@ -140,7 +141,8 @@ class Driver(Lifetime):
         self.failures = Failures()
         self.workers: Dict[str, RemoteWorker] = {}
         self._dial, self._token = dial, token
-        self._last_id = 0
+        #: An object id, never given before.
+        self.new_id: Callable[[], int] = itertools.count(1).__next__
         self._lost: Optional[LinkError] = None
         self._arrivals: List[Slot[None]] = []
 
@@ -172,15 +174,9 @@ class Driver(Lifetime):
                 self._arrivals.remove(slot)
         return [self.workers[name] for name in names]
 
-    def new_id(self) -> int:
-        """An object id, never given before."""
-        self._last_id += 1
-        return self._last_id
-
     def new_ids(self, count: int) -> int:
-        """The first of ``count`` ids in a row."""
-        self._last_id += count
-        return self._last_id - count + 1
+        """The first of ``count`` ids in a row, never given before."""
+        return [self.new_id() for _ in range(max(count, 1))][0]
 
     # Certainty.
 

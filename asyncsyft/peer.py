@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 DRIVER, RELAY, WORKER = "driver", "relay", "worker"
 #: Seconds that the other end has to say hello or welcome.
 HANDSHAKE_TIMEOUT = 10.0
+#: Seconds between looks at what is still to be sent when a peer closes.
+QUIET = 0.005
 Admit = Callable[[Hello, Transport], None]
 NO_INCARNATION = bytes(wire.INCARNATION_SIZE)
 
@@ -160,6 +162,11 @@ class Peer:
             self._open_roads -= 1
             if self._drained is not None and not self._open_roads:
                 self._drained.set(None)
+
+    async def quiet(self) -> None:
+        """Return when all that the conversations owe has left; their ends give credit for it."""
+        while any(talk.owes for road in self.roads for talk in road.conversations.values()):
+            await anyio.sleep(QUIET)
 
     async def drained(self) -> None:
         """Return when every road has ended."""

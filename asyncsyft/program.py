@@ -135,7 +135,7 @@ class PlanData(NamedTuple):
     def pack(self) -> bytes:
         """As it travels: a msgpack map of all but the steps, and after it the steps, one by one."""
         head = {key: value for key, value in self._asdict().items() if key != "steps"}
-        return b"".join([msgpack.packb(head), *(msgpack.packb(_plain(step)) for step in self.steps)])
+        return b"".join([msgpack.packb(head), *(msgpack.packb(plain(step)) for step in self.steps)])
 
 
 def unpack_plan(packed: Union[bytes, memoryview], max_steps: int) -> PlanData:
@@ -210,8 +210,14 @@ def _count(value: Any, what: str) -> int:
     return value
 
 
-def _plain(step: Step) -> List[Any]:
-    return [step.op, list(step.outs), [_plain_input(item) for item in step.inputs], *([step.params] * bool(step.params))]
+def plain(step: Step) -> List[Any]:
+    """A step as it travels."""
+    return [
+        step.op,
+        list(step.outs),
+        [_plain_input(item) for item in step.inputs],
+        *([step.params] * bool(step.params)),
+    ]
 
 
 def _plain_input(item: Union[int, Array]) -> Input:

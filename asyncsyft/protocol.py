@@ -212,6 +212,11 @@ class Conversation:
             self._turns.append(lane)
         return lane
 
+    @property
+    def owes(self) -> bool:
+        """Whether a request or an answer waits to leave."""
+        return self._answers_due or any(lane.queue or lane.bulk for lane in self.lanes.values())
+
     # What this end asks, answers and gives back.
 
     def ask(self, request: Request, steps: List[Any], body: Iterable[Buffer], lane: int = 0) -> None:
@@ -637,11 +642,11 @@ def _value(descr: str, shape: List[int], offset: int, body: memoryview) -> Any:
         dtype, dims, nbytes = tensor.check_descr("|u1" if is_document else descr, shape)
     except LimitExceeded as error:
         raise RemoteProtocolError(error.message) from None
-    end = offset + nbytes
-    if end > len(body) or offset & 7:
-        raise RemoteProtocolError(f"a value of bytes {offset} to {end} in a body of {len(body)}")
-    piece = body[offset:end]
-    return wire.document(piece) if is_document else tensor.copy_out(dtype, dims, piece)
+    if offset + nbytes > len(body) or offset & 7:
+        raise RemoteProtocolError(f"a value of {nbytes} bytes at {offset} in a body of {len(body)}")
+    if is_document:
+        return wire.document(body[offset : offset + nbytes])
+    return tensor.copy_at(dtype, dims, nbytes, body, offset)
 
 
 _EXEMPT = frozenset((wire.RESUME, wire.CREDIT, wire.CANCEL, wire.ANSWERS))

@@ -103,11 +103,17 @@ def check_descr(descr: Any, shape: Any) -> Tuple[DType, Tuple[int, ...], int]:
 
 def copy_out(dtype: DType, shape: Sequence[int], buffer: memoryview) -> Array:
     """A fresh, writable, aligned array from bytes that stay somebody else's."""
-    if not len(buffer):
+    return copy_at(dtype, shape, len(buffer), buffer, 0)
+
+
+def copy_at(dtype: DType, shape: Sequence[int], nbytes: int, buffer: memoryview, at: int) -> Array:
+    """As ``copy_out``, from the ``nbytes`` at byte ``at``."""
+    if not nbytes:
         return np.empty(shape, dtype)
     if dtype.kind == "b":  # numpy relies on its booleans being 0 or 1; bytes that came may be anything
-        return np.not_equal(np.frombuffer(buffer, np.uint8), 0).reshape(shape)
-    return np.frombuffer(buffer, dtype).reshape(shape).copy()
+        return np.not_equal(np.frombuffer(buffer, np.uint8, nbytes, at), 0).reshape(shape)
+    flat: Array = np.frombuffer(buffer, dtype, nbytes // dtype.itemsize, at)
+    return flat.copy() if len(shape) == 1 else flat.reshape(shape).copy()
 
 
 class Landing:

@@ -58,36 +58,35 @@ class _AsyncioSlot(Slot[T]):
     __slots__ = ()
 
     def _wake(self) -> None:
-        if not self._waiter.done():
+        if not self._waiter.done():  # it is when the task was cancelled
             self._waiter.set_result(None)
 
-    def _suspend(self) -> Generator[Any, Any, None]:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
+    def __await__(self) -> Generator[Any, Any, T]:
+        # As the base class, without a generator of its own for waiting: this is on the way of every value.
+        if not self.done:
+            self._waiter = asyncio.get_running_loop().create_future()
             yield from self._waiter
-        finally:
-            self._waiter = None
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.outcome)
 
 
 class _TrioSlot(Slot[T]):
     __slots__ = ()
 
     def _wake(self) -> None:
-        import trio
-
         waiter, self._waiter = self._waiter, None
-        trio.lowlevel.reschedule(waiter)
+        sys.modules["trio"].lowlevel.reschedule(waiter)
 
     def _suspend(self) -> Generator[Any, Any, None]:
-        import trio
-
-        self._waiter = trio.lowlevel.current_task()
+        lowlevel = sys.modules["trio"].lowlevel
+        self._waiter = lowlevel.current_task()
 
         def abort(_: Any) -> Any:
             self._waiter = None
-            return trio.lowlevel.Abort.SUCCEEDED
+            return lowlevel.Abort.SUCCEEDED
 
-        yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()  # noqa: ASYNC105
+        yield from lowlevel.wait_task_rescheduled(abort).__await__()
 
 
 def slot_class() -> Type[Slot[Any]]:

@@ -99,6 +99,7 @@ class Worker(Lifetime):
     async def _close(self) -> None:
         with anyio.move_on_after(DRAIN):
             await self._idle()
+            await self.peer.quiet()
         self.peer.close("the worker ends")
         await self.peer.drained()
 

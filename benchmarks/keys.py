@@ -35,6 +35,11 @@ def cpu(figure: str, role: str) -> Quantity:
     return Quantity(figure, lambda taken: taken.ends[role].cpu / taken.operations)
 
 
+def more(figure: str, name: str) -> Quantity:
+    """A number that the measure gives beside its rate."""
+    return Quantity(figure, lambda taken: taken.more[name])
+
+
 class Pair(NamedTuple):
     """One quantity over another, or over a number."""
 

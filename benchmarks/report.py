@@ -45,6 +45,7 @@ def summary(figures: Mapping[str, Sequence[Figure]]) -> Dict[str, Any]:
             "unit": taken[0].unit,
             "per_second": spread([figure.rate for figure in taken]),
             "cpu_us_per_operation": median(figure.cpu for figure in taken) * 1e6,
+            "more": {name: spread([figure.more[name] for figure in taken]) for name in taken[0].more},
             "ends": {
                 role: {
                     "cpu_us_per_operation": median(f.ends[role].cpu / f.operations for f in taken) * 1e6,

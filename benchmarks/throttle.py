@@ -74,7 +74,7 @@ async def _deliver(pieces: ObjectReceiveStream[Piece], writer: asyncio.StreamWri
 
 
 def _socket() -> socket.socket:
-    sock = socket.socket()
+    sock = socket.socket(proto=socket.IPPROTO_TCP)  # named, so that asyncio sets TCP_NODELAY
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     return sock

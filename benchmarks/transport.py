@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
 from benchmarks.ends import BenchmarkFailed
-from benchmarks.keys import Key, Pair, cpu, gain, rate
+from benchmarks.keys import Key, Pair, cpu, gain, more, rate
 from benchmarks.report import report, table
 from benchmarks.rounds import Run, Wanted, run
 from benchmarks.stacks import STACKS
@@ -73,7 +73,7 @@ KEYS: Dict[str, Key] = {
     ),
     "zstd_auto_worst": Key(
         tuple(
-            Pair(rate(f"asyncsyft-zstd.loopback_{way}_auto"), rate(f"asyncsyft-zstd.loopback_{way}_never"))
+            Pair(more(f"asyncsyft-zstd.loopback_{way}", "auto"), more(f"asyncsyft-zstd.loopback_{way}", "never"))
             for way in ("send", "get")
         ),
         0.95,
@@ -81,7 +81,7 @@ KEYS: Dict[str, Key] = {
     ),
     "zstd_auto_100mbit": Key(
         tuple(
-            Pair(rate(f"asyncsyft-zstd.100mbit_{way}_auto"), rate(f"asyncsyft-zstd.100mbit_{way}_never"))
+            Pair(more(f"asyncsyft-zstd.100mbit_{way}", "auto"), more(f"asyncsyft-zstd.100mbit_{way}", "never"))
             for way in ("send", "get")
         ),
         2.5,

@@ -306,7 +306,7 @@ def full_report() -> Dict[str, Any]:
     def anything(name: str) -> List[Figure]:
         usage = Usage(0.1, 9_000_000, 1_000_000)
         servers = STACKS[name.partition(".")[0]].servers
-        return [Figure(100.0, 1.0, "calls", dict.fromkeys((*servers, "client"), usage))]
+        return [Figure(100.0, 1.0, "calls", dict.fromkeys((*servers, "client"), usage), {"auto": 9.0, "never": 3.0})]
 
     needed = {
         f"{stack}.{each}" for key in transport.KEYS.values() for stack, all_ in key.needs().items() for each in all_

@@ -32,7 +32,7 @@ class Edited:
     """A frame that may be changed on its way."""
 
     def __init__(self, frame: wire.Frame) -> None:
-        self.kind, self.flags, self.lane, self.id = frame.kind, frame.flags, frame.lane, frame.id
+        self.kind, self.flags, self.lane, self.sender, self.id = *frame[:3], frame.sender, frame.id
         self.meta: Any = bytes(frame.meta)
         self.body = bytes(frame.body)
         if frame.kind in (wire.WELCOME, wire.PROGRAM, wire.VALUES, wire.ANSWERS):
@@ -41,12 +41,14 @@ class Edited:
 
     def data(self) -> bytes:
         meta = self.meta if isinstance(self.meta, bytes) else msgpack.packb(self.meta)
-        header = wire.HEADER.pack(self.kind, self.flags, self.lane, 0, 0, len(meta), self.id, len(self.body))
+        header = wire.HEADER.pack(self.kind, self.flags, self.lane, 0, self.sender, len(meta), self.id, len(self.body))
         return header + meta + bytes(-len(meta) % 8) + self.body + bytes(-len(self.body) % 8)
 
 
 class Fault:
-    """What a tamperer does with frames on one link: here nothing."""
+    """What a tamperer does with frames on one link: here nothing. The worker claims no more than ``level``."""
+
+    level = 2
 
     def down(self, frame: Edited) -> List[Edited]:
         """To the worker."""
@@ -62,12 +64,16 @@ class Fault:
 
 
 class NeverGrants(Fault):
+    level = 1
+
     def up(self, frame: Edited) -> List[Edited]:
         return [] if frame.kind == wire.CREDIT else [frame]
 
 
 class IgnoresCredit(Fault):
-    """Every grant, also that of the resume, becomes a very large one."""
+    """With the resume comes a very large grant."""
+
+    level = 1
 
     def down(self, frame: Edited) -> List[Edited]:
         if frame.kind != wire.RESUME or len(frame.meta) < 30:
@@ -78,6 +84,8 @@ class IgnoresCredit(Fault):
 
 class RunsAgain(Fault):
     """A request that comes again is answered again."""
+
+    level = 1
 
     def __init__(self) -> None:
         self.said: Dict[int, Edited] = {}
@@ -94,11 +102,15 @@ class RunsAgain(Fault):
 class NeverCancels(Fault):
     """Cancels get lost, for steps that wait."""
 
+    level = 1
+
     def down(self, frame: Edited) -> List[Edited]:
         return [] if frame.kind == wire.CANCEL and wire.parse(one_of(frame)).step == 1 else [frame]
 
 
 class IgnoresFlags(Fault):
+    level = 1
+
     def down(self, frame: Edited) -> List[Edited]:
         if frame.kind == wire.PROGRAM:
             frame.flags &= ~0x40
@@ -142,6 +154,13 @@ class WrongVersion(Fault):
         if frame.kind == wire.WELCOME:
             frame.meta[0] = 7
         return [frame]
+
+
+def claiming(frame: Edited, level: int) -> Edited:
+    """The frame, a welcome with this level in it."""
+    if frame.kind == wire.WELCOME:
+        frame.meta[5]["level"] = level
+    return frame
 
 
 def steps(frame: Edited) -> List[List[Any]]:
@@ -204,7 +223,7 @@ async def tampered(make: Callable[[], Fault]) -> AsyncIterator[str]:
         async def accept(transport: Transport, headers: Mapping[str, str]) -> None:
             near, far = memory_pair()
             fault = make()
-            outer, inner = Side(transport, fault.down), Side(near, fault.up)
+            outer, inner = Side(transport, fault.down), Side(near, lambda frame: fault.up(claiming(frame, fault.level)))
             outer.other, inner.other, outer.back = inner, outer, fault.back
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(worker.peer.accept, far, lambda hello, transport: None)
@@ -227,6 +246,7 @@ async def test_our_worker_reaches_its_level() -> None:
     assert report.to_dict()["checks"][0]["outcome"] == PASSED
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_token_is_shown() -> None:
     with anyio.fail_after(SECONDS):
         async with Worker("alice", listen="127.0.0.1:0", token="sesame") as worker:

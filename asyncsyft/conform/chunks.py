@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import List
 
-import numpy as np
 import zstandard
 
 from .. import wire
 from ..tensor import Array
 from .objects import failed, none_failed, ramp, same
-from .probe import WINDOW, Broken, Probe, Steps, frame
+from .probe import Broken, Probe, Steps, frame
 from .target import Case, Skip, Target, registrar
 
 CASES: List[Case] = []
@@ -144,23 +143,26 @@ async def chunks_out(target: Target) -> None:
 
 @check
 async def compressed(target: Target) -> None:
-    """For a peer that offers zstd, a body may be one zstd frame; it is charged as if it were not compressed."""
+    """For a peer that offers zstd, the body of a program or a chunk may be one zstd frame."""
     codecs = target.can.get("codecs")
     if type(codecs) is not list or "zstd" not in codecs:
         raise Skip("the peer does not offer zstd")
-    array = np.zeros(3 * wire.CHUNK // 16, "<f4")
-    packed = zstandard.ZstdCompressor().compress(array.tobytes())
+    small, large = ramp("<f4", 1000), ramp("<f4", LARGE)
+    pack = zstandard.ZstdCompressor().compress
     async with target.link() as probe:
-        for number in range(1, 9):  # which is past 1 MiB as it was
-            steps = [
-                ["put", number, [], {"dtype": "<f4", "shape": list(array.shape), "at": 0}],
-                ["delete", 0, [number]],
-            ]
-            charged = number * (array.nbytes + 4096)
-            await probe.until(
-                lambda charged=charged: charged <= probe.granted.get(0, WINDOW),  # type: ignore[misc]
-                f"credit for the {charged} bytes that were sent before they were compressed",
-            )
-            probe.send(frame(wire.PROGRAM, [0, steps, []], [packed], number=number, flags=wire.COMPRESSED))
-            await probe.answered(number)
+        put = ["put", 1, [], {"dtype": "<f4", "shape": [1000], "at": 0}]
+        probe.last_id += 1
+        body = [pack(small.tobytes())]
+        probe.send(frame(wire.PROGRAM, [0, [put], []], body, number=probe.last_id, flags=wire.COMPRESSED))
+        number = announce(probe, large, 2)
+        for begin in range(0, large.nbytes, wire.CHUNK):
+            body = [pack(large.tobytes()[begin : begin + wire.CHUNK])]
+            meta = [0, 0, "<f4", [LARGE], begin]
+            probe.send(frame(wire.CHUNK_OF, meta, body, number=number, flags=wire.COMPRESSED))
+        program = Steps()
+        program.get(1)
+        program.get(2)
+        asked = await probe.run_program(program)
         none_failed(probe)
+        same(probe.values.get((asked, 0)), small)
+        same(probe.values.get((asked, 1)), large)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Set, Tuple, Union
 
 from ..errors import Cancelled, LimitExceeded, Refused, RemoteError, RemoteProtocolError
-from ..program import BIND, CALL, DELETE
+from ..program import BIND, CALL, DELETE, READ
 from ..protocol import Conversation, Served
 from ..store import MAX_OBJECTS, Outcome, Space
 from ..tensor import Array
@@ -96,6 +96,8 @@ class Job:
             if self.space.outcome(out) is None:
                 cause = self.fail(step, Cancelled("the conversation that was to bring it has ended"), "", ())
                 self.space.resolve(out, cause)
+            else:
+                self.space.settle(out)  # a state that it would have read or bound anew is as it was
 
     def poison(self, outs: Tuple[int, ...], cause: Failure) -> None:
         """Write the cause where the results would have been."""
@@ -118,9 +120,9 @@ def raw_outs(step: Any) -> Tuple[int, ...]:
     return tuple([out for out in (outs if type(outs) is list else [outs]) if type(out) is int and 0 < out <= MAX_ID])
 
 
-def raw_rebound(step: Any) -> List[int]:
-    """The ids of the states that an unchecked step may bind anew."""
-    if raw_op(step) == BIND:
+def raw_states(step: Any) -> List[int]:
+    """The ids of the states that an unchecked step reads, or may bind anew."""
+    if raw_op(step) in (BIND, READ):
         return raw_inputs(step)[:1]
     has_state = raw_op(step) == CALL and len(step) == 4 and type(step[3]) is dict and step[3].get("state")
     return raw_inputs(step)[1:2] if has_state else []

@@ -15,7 +15,7 @@ from ..errors import Cancelled, LimitExceeded, Refused, RemoteProtocolError
 from ..protocol import Conversation, Served
 from ..store import Outcome, Store
 from ..wire import Buffer, ChunkOf, Program
-from .job import Job, raw_inputs, raw_op, raw_outs, raw_rebound
+from .job import Job, raw_inputs, raw_op, raw_outs, raw_states
 from .moves import Moves
 from .run import run
 from .steps import LOOP_STEPS, loop_step
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 RELEASE_AFTER = 5.0
 #: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
 COPIED = 1 << 12
-_BARRIERS = frozenset((program.SEARCH,))
+_BARRIERS = frozenset((program.SEARCH, program.PLANS))
 
 
 class LaneQueue:
@@ -185,8 +185,8 @@ class Executor:
             if not space.knows(out):
                 space.expect(out)
                 job.made[out] = None
-        # A state that it may bind anew is on its way too: later programs that name it keep their place.
-        for state in {number for step in steps for number in raw_rebound(step)} - awaited:
+        # A state that it reads or may bind anew is on its way too: later programs that name it keep their place.
+        for state in {number for step in steps for number in raw_states(step)} - awaited:
             if state not in space.pending:
                 space.expect(state)
                 job.made[state] = None

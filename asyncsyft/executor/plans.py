@@ -17,8 +17,6 @@ from .compiling import FREE, ONE, Code, compile_plan
 
 #: Signatures (shapes and dtypes of the inputs) that one plan is kept compiled for, and instructions of them together.
 MAX_CODES, MAX_INSTRUCTIONS = 64, 1 << 16
-#: Steps above which a plan is checked and compiled in a thread: about 2 ms.
-LONG = 500
 #: What a step of a plan, and its instructions, take up at a worker.
 STEP_MEMORY = 512
 

@@ -5,16 +5,17 @@ Small element-wise steps take a short way; everything else is checked, inferred 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Type, TypeVar
+from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar, Union
 
 import numpy as np
 
 from .. import ops, program, tensor
-from ..errors import Cancelled, Refused, UnknownObject, UnknownOp
+from ..errors import Cancelled, Refused, RemoteError, UnknownObject, UnknownOp
 from ..program import DELETE, GET, Step
 from ..store import MAX_OBJECTS, Store
 from ..tensor import Array
 from ..wire import MAX_ID, Failure
+from .compiling import own
 from .job import Job, raw_op, raw_outs
 from .plans import State, StoredPlan
 from .steps import LOOP_STEPS
@@ -25,10 +26,10 @@ T = TypeVar("T")
 #: 200 us of element-wise work, where a hop to a thread costs 40-100 us.
 HEAVY_STEP = 1 << 17
 HEAVY_PROGRAM = 1 << 18
+#: Steps, and packed bytes, of a plan that are checked or compiled in a thread: about 2 ms.
+LONG, LONG_PACKED = 500, 8000
 #: Elements up to which a step takes the short way.
 SMALL = 1 << 12
-#: A result that views less than this part of a larger array is copied, or it would keep all of it alive.
-VIEW_PART = 2
 
 _SHORT: Dict[str, Callable[..., Any]] = {
     name: op.run
@@ -117,8 +118,8 @@ def _step(job: Job, store: Store, raw: Any, inline: bool) -> None:
         special = _SPECIAL.get(op)
         if special is not None:
             special(job, store, step)
-        elif op == program.CALL:
-            _call(job, store, step, inline)
+        elif op in _CAN_BE_HEAVY:
+            _CAN_BE_HEAVY[op](job, store, step, inline)
         elif op in ops.OPS:
             _apply(job, store, step, inline)
         elif op in LOOP_STEPS:
@@ -130,7 +131,8 @@ def _step(job: Job, store: Store, raw: Any, inline: bool) -> None:
     except _Poisoned as poisoned:
         job.skip(job.index, poisoned.cause, outs, answer=op in _NO_RESULT)
     except Exception as error:  # noqa: BLE001 - whatever an op raises on hostile input is a failure of this step alone
-        job.fail(job.index, error, op, outs)
+        within = error.op if isinstance(error, RemoteError) else None  # a plan says which of its steps it was
+        job.fail(job.index, error, within or op, outs)
 
 
 class _Poisoned(Exception):
@@ -138,10 +140,10 @@ class _Poisoned(Exception):
         self.cause = cause
 
 
-def _inputs(job: Job, step: Step) -> List[Array]:
+def _inputs(job: Job, inputs: Sequence[Union[int, Array]]) -> List[Array]:
     """The arrays that a step reads. Raises: UnknownObject, NeedsLoop if one is pending, _Poisoned."""
     arrays = []
-    for item in step.inputs:
+    for item in inputs:
         found: Any = item if type(item) is not int else job.space.outcome(item)
         if found is None and job.is_awaited(item):  # type: ignore[arg-type]
             raise NeedsLoop
@@ -158,7 +160,7 @@ def _inputs(job: Job, step: Step) -> List[Array]:
 
 def _apply(job: Job, store: Store, step: Step, inline: bool) -> None:
     op = ops.OPS[step.op]
-    arrays = _inputs(job, step)
+    arrays = _inputs(job, step.inputs)
     cost = op.cost(arrays, step.params)
     if op.expands or any(a.shape != arrays[0].shape for a in arrays):
         specs = ops.infer(step.op, tuple(map(ops.spec_of, arrays)), step.params)
@@ -181,15 +183,6 @@ def _apply(job: Job, store: Store, step: Step, inline: bool) -> None:
         job.space.keep(out, result)
 
 
-def own(result: Any) -> Array:
-    """A result as an array of its own: no scalar, no small view that keeps a large array alive."""
-    array: Array = np.asarray(result)
-    base = array.base
-    if isinstance(base, np.ndarray) and array.nbytes * VIEW_PART < base.nbytes:
-        return array.copy()
-    return array
-
-
 # Steps that are no ops on arrays, and need no loop.
 
 
@@ -201,11 +194,11 @@ def _put(job: Job, store: Store, step: Step) -> None:
     at = params.get("at")
     if type(at) is not int or at < 0 or at & 7 or at + nbytes > len(job.body):
         raise Refused(f"a put of {nbytes} bytes at {at!r:.20} of a body of {len(job.body)}")
-    job.space.keep(out, tensor.copy_out(dtype, shape, memoryview(job.body)[at : at + nbytes]))
+    job.space.keep(out, tensor.copy_at(dtype, shape, nbytes, memoryview(job.body), at))
 
 
 def _get(job: Job, store: Store, step: Step) -> None:
-    (array,) = _inputs(job, step)
+    (array,) = _inputs(job, step.inputs)
     job.values.append((job.index, array))
 
 
@@ -215,30 +208,41 @@ def _delete(job: Job, store: Store, step: Step) -> None:
         raise UnknownObject(f"no object {unknown[0]!r:.20} to delete")
 
 
-def _plan(job: Job, store: Store, step: Step) -> None:
+# Plans and their states.
+
+
+def _plan(job: Job, store: Store, step: Step, inline: bool) -> None:
+    """Store a plan: inputs are its packed form, as bytes in a tensor, and its constants."""
     (out,) = step.outs
-    plan = StoredPlan(program.check_plan(step.params), _inputs(job, step), store.max_plan_steps)
+    packed, *constants = _inputs(job, step.inputs)
+    if packed.dtype != np.uint8 or packed.ndim != 1 or not packed.flags.c_contiguous:
+        raise Refused("a plan comes as a tensor of bytes")
+    if inline and packed.nbytes > LONG_PACKED:
+        raise Heavy
+    plan = StoredPlan(program.unpack_plan(tensor.raw(packed), store.max_plan_steps), constants)
+    store.check_room(plan.nbytes)
     job.space.keep(out, plan)
 
 
 def _state(job: Job, store: Store, step: Step) -> None:
     (out,) = step.outs
     names, name = step.params.get("names"), step.params.get("name")
-    if type(name) is not str:
-        raise Refused("a state has a name")
-    job.space.keep(out, State(name, _by_name(names, _inputs(job, step))))
+    if type(name) is not str or len(name) > program.MAX_NAME:
+        raise Refused(f"a state has a name of at most {program.MAX_NAME} characters")
+    job.space.keep(out, State(name, _by_name(names, _inputs(job, step.inputs))))
 
 
 def _by_name(names: Any, arrays: List[Array]) -> Dict[str, Array]:
-    if type(names) is not list or any(type(name) is not str for name in names) or len(set(names)) != len(arrays):
-        raise Refused("a state has a different name for each of its arrays")
+    program.check_names(names)
+    if len(names) != len(arrays):
+        raise Refused(f"{len(names)} names for {len(arrays)} arrays")
     return dict(zip(names, arrays))
 
 
 def _held(job: Job, number: Any, kind: Type[T]) -> T:
     """The plan or the state of that id. Raises: UnknownObject, Refused, NeedsLoop if it is pending, _Poisoned."""
     found = job.space.outcome(number) if type(number) is int else None
-    if found is None and type(number) is int and job.is_awaited(number):
+    if type(number) is int and job.space.pending and job.is_awaited(number):
         raise NeedsLoop
     if found is None:
         raise UnknownObject(f"no object {number!r:.40}: it was never made, or is deleted")
@@ -253,7 +257,8 @@ def _read(job: Job, store: Store, step: Step) -> None:
     (number,) = step.inputs
     arrays = _held(job, number, State).arrays
     names = step.params.get("names")
-    if type(names) is not list or len(names) != len(step.outs) or any(name not in arrays for name in names):
+    program.check_names(names)
+    if len(names) != len(step.outs) or any(name not in arrays for name in names):
         raise Refused("a read names as many arrays of the state as it has results")
     for out, name in zip(step.outs, names):
         job.space.keep(out, arrays[name])
@@ -261,10 +266,7 @@ def _read(job: Job, store: Store, step: Step) -> None:
 
 def _bind(job: Job, store: Store, step: Step) -> None:
     number, *rest = step.inputs
-    state = _held(job, number, State)
-    before = state.nbytes
-    state.update(_by_name(step.params.get("names"), _inputs(job, step._replace(inputs=tuple(rest)))))
-    job.space.grow(state.nbytes - before)
+    _held(job, number, State).update(_by_name(step.params.get("names"), _inputs(job, rest)))
 
 
 def _call(job: Job, store: Store, step: Step, inline: bool) -> None:
@@ -272,35 +274,41 @@ def _call(job: Job, store: Store, step: Step, inline: bool) -> None:
     number, *rest = step.inputs
     plan = _held(job, number, StoredPlan)
     state = _held(job, rest.pop(0), State) if step.params.get("state") and rest else None
-    given = plan.given(_inputs(job, step._replace(inputs=tuple(rest))), state)
+    given = plan.given(_inputs(job, rest), state)
     if len(step.outs) != len(plan.data.outputs):
         raise Refused(f"plan {plan.data.name!r} has {len(plan.data.outputs)} results, the call names {len(step.outs)}")
-    if inline and plan.is_long_to_compile(given):
-        raise Heavy
     code = plan.code(given)
+    if code is None:
+        if inline and len(plan.data.steps) > LONG:
+            raise Heavy
+        code = plan.compile(given)
     job.work += code.cost or 0
     if inline and (code.cost is None or code.cost > HEAVY_STEP or job.work > HEAVY_PROGRAM):
         raise Heavy
-    store.check_room(code.peak)
-    registers = plan.run(code, given)
+    room = store.limit - store.nbytes
+    if code.peak > room:
+        store.check_room(code.peak)
+    registers = plan.run(code, given, room)
     job.plan_steps += len(plan.data.steps)
-    if state is not None and code.updates:
-        before = state.nbytes
+    results = [own(registers[place]) for place in code.outputs]
+    if code.cost is None:
+        store.check_room(sum([result.nbytes for result in results]))
+    if code.updates and state is not None:
         state.update({name: own(registers[place]) for name, place in code.updates.items()})
-        job.space.grow(state.nbytes - before)
-    for out, place in zip(step.outs, code.outputs):
-        job.space.keep(out, own(registers[place]))
+    for out, result in zip(step.outs, results):
+        job.space.keep(out, result)
 
 
 _SPECIAL: Dict[str, Callable[[Job, Store, Step], None]] = {
     program.PUT: _put,
     program.GET: _get,
     program.DELETE: _delete,
-    program.PLAN: _plan,
     program.STATE: _state,
     program.READ: _read,
     program.BIND: _bind,
 }
+#: Steps that may be too much for the loop; an op on arrays may, too.
+_CAN_BE_HEAVY: Dict[str, Callable[[Job, Store, Step, bool], None]] = {program.PLAN: _plan, program.CALL: _call}
 #: Steps whose outs are no results: they owe an answer of their own, or nothing.
 _NO_RESULT = frozenset(
     (

@@ -9,7 +9,7 @@ from . import creation, elementwise, fft, indexing, linalg, manipulation, norms,
 from .calls import bind, scalar_dtypes
 from .dtypes import result_type, scalar_dtype
 from .indexing import encode_key
-from .table import MAX_OUTPUT_BYTES, OPS, Op, Spec, infer, run, spec_of
+from .table import MAX_OUTPUT_BYTES, OPS, Op, Spec, check_call, infer, run, spec_of
 
 # The modules fill the table when they are imported.
 SECTIONS = (creation, elementwise, products, linalg, norms, manipulation, indexing, ordering, reductions, fft)
@@ -20,6 +20,7 @@ __all__ = [
     "Op",
     "Spec",
     "bind",
+    "check_call",
     "encode_key",
     "infer",
     "result_type",

@@ -6,9 +6,10 @@ It knows no programs and no conversations.
 from __future__ import annotations
 
 import dis
+import re
 from contextvars import ContextVar
 from types import CodeType
-from typing import Dict, Optional, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from ..errors import AsyncSyftError
 
@@ -16,6 +17,7 @@ from ..errors import AsyncSyftError
 Origin = Tuple[CodeType, int]
 #: The origin's code of steps that no person wrote.
 NOWHERE = (lambda: None).__code__
+_WITHIN = re.compile(r"call/(\d{1,9})/(.*)", re.ASCII)
 current_scope: ContextVar[Optional[Failures]] = ContextVar("asyncsyft_scope", default=None)
 
 
@@ -54,3 +56,14 @@ def written_at(origin: Optional[Origin]) -> Optional[str]:
             break
         line = number or line
     return f"{code.co_filename}:{line}, in {code.co_name}"
+
+
+def written_within(op: str, origin: Optional[Origin], plan: Sequence[Origin]) -> Tuple[str, Optional[str]]:
+    """The op and the origin of a failure, also if its op is "call/17/add": then that of step 17 of the plan called."""
+    called = written_at(origin)
+    step = _WITHIN.match(op)
+    if step is None:
+        return op, called
+    number = int(step.group(1))
+    written = written_at(plan[number]) if number < len(plan) else None
+    return step.group(2), f"{written}, called at {called}" if written and called else written or called

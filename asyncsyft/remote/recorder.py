@@ -10,7 +10,7 @@ import itertools
 import logging
 import sys
 from collections import OrderedDict, deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Type
 
 from .. import program, tensor, wire
 from ..compression import Policy
@@ -19,7 +19,7 @@ from ..protocol import Conversation, Request
 from ..tensor import Array
 from ..waiting import Slot
 from ..wire import Buffer, Failure
-from .failures import NOWHERE, Failures, Origin, current_scope, written_at
+from .failures import NOWHERE, Failures, Origin, current_scope, written_within
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,13 @@ MAX_CAUSES = 4096
 class Sent(Request):
     """A program that the recorder closed: who waits for its answers, and where its steps were written."""
 
-    __slots__ = ("recorder", "number", "slots", "origins", "scopes", "steps", "nbytes")
+    __slots__ = ("recorder", "number", "slots", "origins", "scopes", "plans", "steps", "nbytes")
 
     def __init__(self, recorder: Recorder, number: int, slots: Dict[int, Slot[Any]], origins: List[Origin]) -> None:
         super().__init__()
         self.recorder, self.number, self.slots, self.origins = recorder, number, slots, origins
         self.scopes: Dict[int, Failures] = {}
+        self.plans: Dict[int, Sequence[Origin]] = {}
         self.steps, self.nbytes = len(origins), 0
 
     def sent(self) -> None:
@@ -100,6 +101,9 @@ class Sent(Request):
 class Recorder:
     """What is recorded for one worker on one lane; ``ids`` names results, for all workers of a driver alike."""
 
+    #: The name of the plan that is being recorded, where one is (``plan/tracing.py``).
+    plan = ""
+
     def __init__(
         self,
         conversation: Conversation,
@@ -118,8 +122,8 @@ class Recorder:
         #: Ids of handles that Python forgot; finalizers append to it from any thread, also within our own code.
         self.forgotten: Deque[int] = deque()
         self.steps_recorded = 0
-        #: Plans and states that are stored at the worker, by ``id()``: their ids there, and they themselves.
-        self.stored: Dict[int, Tuple[int, Any]] = {}
+        #: Plans and states that are stored at the worker: their ids there, by their serial numbers here.
+        self.stored: Dict[int, int] = {}
         self._lane = lane
         conversation.lane(lane).refill = self.close_program
         self._numbers = itertools.count(1)
@@ -135,15 +139,23 @@ class Recorder:
         self._origins: List[Origin] = []
         self._slots: Dict[int, Slot[Any]] = {}
         self._scopes: Dict[int, Failures] = {}
+        self._plans: Dict[int, Sequence[Origin]] = {}
         self._body: List[Buffer] = []
         self._body_len = 0
 
     # Recording.
 
-    def record(self, step: List[Any], depth: int = 2, slot: Optional[Slot[Any]] = None) -> int:
+    def record(
+        self,
+        step: List[Any],
+        depth: int = 2,
+        slot: Optional[Slot[Any]] = None,
+        plan: Optional[Sequence[Origin]] = None,
+    ) -> int:
         """Append a step to the open program; its index in it. ``slot`` is set when the step is answered with a value.
 
-        ``depth``: frames from here up to the line that wrote the step.
+        ``depth``: frames from here up to the line that wrote the step. ``plan``: where the steps of the plan that it
+        calls were written.
         Raises: LimitExceeded when too much waits to be sent, the error that ended the conversation.
         """
         if (
@@ -161,6 +173,8 @@ class Recorder:
             self._scopes[index] = scope
         if slot is not None:
             self._slots[index] = slot
+        if plan is not None:
+            self._plans[index] = plan
         self._unsent_steps += 1
         if not index:
             self.conversation.wake()
@@ -240,10 +254,17 @@ class Recorder:
         return out, landed
 
     def put_any(self, array: Array, depth: int = 2) -> int:
-        """Record a tensor of any size, copied, without waiting; the id that it gets."""
+        """Record a tensor of any size, without waiting; the id that it gets. A large one must never change.
+
+        Nobody waits for it to land: what becomes of it is known by what becomes of the steps that use it, and by flush.
+        """
         if array.nbytes <= wire.CHUNK:
             return self.put(array, depth + 1)
-        return self.put_large(array.copy(), depth + 1)[0]
+        self.close_program()
+        out = self.new_id()
+        params = {"dtype": tensor.descriptor(array.dtype), "shape": list(array.shape)}
+        self.close_program([(self.record([program.PUT, out, [], params], depth + 1), array)])
+        return out
 
     # Programs.
 
@@ -254,7 +275,8 @@ class Recorder:
             return next(reversed(self._outstanding)) if self._outstanding else 0
         steps, body = self._steps, self._body
         sent = Sent(self, next(self._numbers), self._slots, self._origins)
-        sent.scopes, sent.nbytes, sent.chunks = self._scopes, self._body_len, chunks or []
+        sent.scopes, sent.plans = self._scopes, self._plans
+        sent.nbytes, sent.chunks = self._body_len, chunks or []
         sent.policy = policy
         self._open()
         self._outstanding[sent.number] = sent
@@ -324,12 +346,9 @@ class Recorder:
         if error is None:
             is_root = cause == (failure.id, failure.step)
             origin = sent.origins[failure.step] if failure.step < len(sent.origins) and is_root else None
+            op, written = written_within(failure.op, origin, sent.plans.get(failure.step, ()) if is_root else ())
             error = by_code(failure.code)(
-                failure.message,
-                worker=self.worker,
-                op=failure.op or None,
-                kind=failure.kind or None,
-                origin=written_at(origin),
+                failure.message, worker=self.worker, op=op or None, kind=failure.kind or None, origin=written
             )
             self._causes[cause] = error
             if len(self._causes) > MAX_CAUSES:

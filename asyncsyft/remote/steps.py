@@ -40,7 +40,7 @@ def binary(op: str, x: H, y: Any, depth: int = 3) -> H:
     if type(y) is kind:
         recorder = x.recorder
         if y.recorder is not recorder:
-            raise different_workers(x.worker, y.worker)
+            raise different_workers(recorder, y.recorder)
         spec = _RESULTS.get((op, x.spec, y.spec))
         if spec is None:
             (spec,) = ops.infer(op, (x.spec, y.spec), {})
@@ -55,6 +55,8 @@ def binary(op: str, x: H, y: Any, depth: int = 3) -> H:
     if isinstance(y, (np.generic, np.ndarray)):
         result: H = call(op, (x, y))[0]
         return result
+    if isinstance(y, Handle) and (x.recorder.plan or y.recorder.plan):
+        raise different_workers(x.recorder, y.recorder)
     return NotImplemented  # type: ignore[no-any-return]
 
 
@@ -115,7 +117,7 @@ def call(
             kind = type(item)
             recorder = recorder or item.recorder
             if item.recorder is not recorder:
-                raise different_workers(recorder.worker, item.worker)
+                raise different_workers(recorder, item.recorder)
     if recorder is None or kind is None:
         raise TypeError(f"{op}: no remote tensor among the arguments, so no worker to run it at")
     inputs = [travelling(item) if isinstance(item, np.ndarray) else item for item in inputs]
@@ -161,9 +163,15 @@ def travelling(array: Array) -> Array:
     return tensor.as_tensor(array)
 
 
-def different_workers(here: str, there: str) -> ValueError:
-    """The error of an operation across workers."""
-    return ValueError(f"one tensor is at {here}, the other at {there}: move one first (x.move(worker))")
+def different_workers(here: Recorder, there: Recorder) -> ValueError:
+    """The error of an operation across workers, or of one that would make a tensor a part of a plan."""
+    plan = here.plan or there.plan
+    if plan:
+        other = there.worker if here.plan else here.worker
+        return ValueError(
+            f"plan {plan!r} has no value for the tensor at {other}: give it as an argument, or make it part of its state"
+        )
+    return ValueError(f"one tensor is at {here.worker}, the other at {there.worker}: move one first (x.move(worker))")
 
 
 def _spec(item: Any, dtype: DType) -> Spec:

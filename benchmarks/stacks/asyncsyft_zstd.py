@@ -1,19 +1,21 @@
 """asyncsyft with compression left to itself and switched off, over loopback and over a link of 100 Mbit/s.
 
-One process has a worker for each setting and link, another the throttling proxies before half of them.
+What is compared is the same program, so the settings take turns, transfer by transfer: what else the machine does hits
+both. One process has a worker for each setting and link, another the throttling proxies before half of them.
 """
 
 from __future__ import annotations
 
 import inspect
+import random
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, AsyncIterator, Dict, Mapping
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Mapping
 
 import anyio
 import numpy as np
 
 import asyncsyft
-from benchmarks.stacks import Measure, Ready
+from benchmarks.stacks import WARM_UP, Measure, Ready, Sample
 from benchmarks.stacks.asyncsyft_large import SIZE, Large, noise
 from benchmarks.throttle import Throttle
 
@@ -55,16 +57,38 @@ def fixed_precision(size: int) -> Any:
     return (np.random.default_rng(7).standard_normal(size // 8) * 1000).astype("int64")
 
 
+Transfer = Callable[[float], Awaitable[Sample]]
+
+
+def alternating(transfers: Mapping[str, Transfer], least: int) -> Measure:
+    """One transfer of each setting, in random order, at least so many times; ``more`` has the MB per second of each."""
+
+    async def measure(seconds: float) -> Sample:
+        took = dict.fromkeys(transfers, 0.0)
+        done, pairs = 0.0, 0
+        while not pairs or sum(took.values()) < seconds or (seconds > WARM_UP and pairs < least):
+            for setting in random.sample(list(transfers), len(transfers)):
+                sample = await transfers[setting](0)
+                took[setting] += sample.seconds
+            done += sample.operations
+            pairs += 1
+        each = {setting: done / took[setting] for setting in transfers}
+        return Sample(len(took) * done, sum(took.values()), "MB", each)
+
+    return measure
+
+
 @asynccontextmanager
 async def client(*ports: int) -> AsyncIterator[Mapping[str, Measure]]:
     """``ports``: for each setting that of the fast link and that behind the slow one; then those of the slow links."""
     measures: Dict[str, Measure] = {}
-    links = (("loopback", noise(SIZE), ports[0:4:2]), ("100mbit", fixed_precision(SLOW_SIZE), ports[4:]))
+    links = (("loopback", noise(SIZE), ports[0:4:2], 3), ("100mbit", fixed_precision(SLOW_SIZE), ports[4:], 1))
     async with AsyncExitStack() as stack:
-        for link, array, here in links:
+        for link, array, here, least in links:
+            pair: Dict[str, Large] = {}
             for setting, port in zip(SETTINGS, here):
                 connection = asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench", **_setting(setting))
-                large = Large(await stack.enter_async_context(connection), array)
-                measures[f"{link}_send_{setting}"] = large.send
-                measures[f"{link}_get_{setting}"] = large.get
+                pair[setting] = Large(await stack.enter_async_context(connection), array)
+            measures[f"{link}_send"] = alternating({name: large.send for name, large in pair.items()}, least)
+            measures[f"{link}_get"] = alternating({name: large.get for name, large in pair.items()}, least)
         yield measures
