@@ -6,7 +6,7 @@ They know numbers of bytes and nothing of tensors; what draws them is imported w
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 Progress = Callable[[int, int], None]
 
@@ -24,9 +24,9 @@ def bar(description: str = "") -> Iterator[Progress]:
 
 def notebook() -> Progress:
     """A bar under the cell of a notebook: ``await x.get(progress=notebook())``. Needs IPython, as notebooks have."""
-    from IPython.display import ProgressBar
+    from IPython import display
 
-    drawn = ProgressBar(100)
+    drawn: Any = display.ProgressBar(100)  # type: ignore[no-untyped-call]
     drawn.display()
 
     def progress(done: int, total: int) -> None:

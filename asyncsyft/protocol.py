@@ -193,6 +193,7 @@ class Conversation:
         self.floor = 0
         self.forgotten = 0
         self.served: Dict[int, Served] = {}
+        self._they_expand = False  # they offer the codec
         self._greeted = False  # their resume came
         self._resumed = False  # requests and answers may leave
         self._resending: Deque[Request] = deque()
@@ -403,7 +404,7 @@ class Conversation:
 
     def _policy(self, owner: Union[Request, Served]) -> Optional[Policy]:
         """What decides on compression for this request or its answers; None if the far end cannot expand."""
-        return (owner.policy or self.policy) if wire.ZSTD in self.they_can.get("codecs", ()) else None
+        return (owner.policy or self.policy) if self._they_expand else None
 
     def _leave(self, request: Request, lane: Lane) -> None:
         """A request leaves, for the first time or once more; its chunks and cancels follow it."""
@@ -460,6 +461,8 @@ class Conversation:
             raise RemoteProtocolError(f"received up to {message.received} where {self.seen} were answered")
         self._greeted = True
         self.they_can = message.can
+        codecs = message.can.get("codecs")
+        self._they_expand = type(codecs) is list and wire.ZSTD in codecs
         self._on_seen(message.seen)
         if not self._resumed:
             self._resend(message.received)

@@ -60,7 +60,9 @@ class Kept(Server):
         self.chunks: List[Tuple[int, int, int, bytes]] = []
         self.cancels: List[Tuple[int, int]] = []
 
-    def program(self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int) -> None:
+    def program(
+        self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int
+    ) -> None:
         self.programs.append((served, message.steps, bytes(body), size, conversation.generation))
 
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
@@ -89,11 +91,13 @@ def deliver(end: Conversation, message: bytes) -> None:
 class Pair:
     """Two ends with a road between them; ``near`` asks and ``far`` serves, though either may do both."""
 
-    def __init__(self, server: Optional[Server] = None) -> None:
+    def __init__(
+        self, server: Optional[Server] = None, can: Optional[Dict[str, Any]] = None, compression: str = "auto"
+    ) -> None:
         self.server: Any = server or Kept()
         self.near_server = Kept()
-        self.near = Conversation(MINE, THEIRS, self.near_server, {})
-        self.far = Conversation(THEIRS, MINE, self.server, {})
+        self.near = Conversation(MINE, THEIRS, self.near_server, can or {}, compression)
+        self.far = Conversation(THEIRS, MINE, self.server, can or {}, compression)
         self.join()
 
     def join(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import re
 import sys
@@ -13,7 +12,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-import asyncsyft
 from benchmarks import __main__ as command
 from benchmarks import ends, page, picture, scale, transport
 from benchmarks.ends import BenchmarkFailed, Figure, Usage, interpreter, process
@@ -126,12 +124,7 @@ def measured(*stacks: str, fresh: bool = True) -> Dict[str, List[Figure]]:
 
 @pytest.mark.timeout(300)
 def test_every_stack_of_our_own_environment_runs() -> None:
-    absent = set()
-    if not hasattr(asyncsyft, "plan"):
-        absent.add("asyncsyft-plan")
-    if "compression" not in inspect.signature(asyncsyft.connect).parameters:
-        absent.add("asyncsyft-zstd")
-    stacks = [name for name, place in STACKS.items() if place.env == OWN and name not in absent]
+    stacks = [name for name, place in STACKS.items() if place.env == OWN]
     figures = measured(*stacks, fresh=False)
     needed = {(stack, each) for key in transport.KEYS.values() for stack, all_ in key.needs().items() for each in all_}
     for stack, each in needed:

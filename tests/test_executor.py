@@ -6,6 +6,7 @@ import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import anyio
+import anyio.to_thread
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from asyncsyft.wire import MAX_ID, Failure
 from tests.ends import MINE, Asked, Pair, deliver, frame, pull
 
 VALUES = (program.GET, program.INFO, program.SEARCH, program.STATS, program.CLAIM)
-UPLOADS = 9  # the lane of large tensors
+UPLOADS = 50  # from this one on, a lane for each large tensor
 TICKET = b"t" * 16
 
 
@@ -61,13 +62,13 @@ class Room:
         value = np.ascontiguousarray(array)
         asked = Asked()
         asked.chunks = [(0, value)]
-        self.pair.near.ask(asked, [["put", out, [], put(out, value)[3]]], (), UPLOADS)
-        lane = self.pair.near.lane(UPLOADS)
+        self.pair.near.ask(asked, [["put", out, [], put(out, value)[3]]], (), UPLOADS + out)
+        lane = self.pair.near.lane(UPLOADS + out)
         lane.granted = lane.sent + wire.CHUNK // 2  # enough for the program, not for a chunk
         self.pair.pump()
 
         def release() -> Asked:
-            lane.granted = self.pair.far.lane(UPLOADS).allowed
+            lane.granted = self.pair.far.lane(UPLOADS + out).allowed
             self.pair.pump()
             return asked
 
@@ -111,13 +112,13 @@ def test_every_failure_is_told_with_its_step_op_and_kind() -> None:
     room = Room()
     room.put(1, [[1.0, 2.0]])
     asked = room.send(
-        ["matmul", 2, [1, 1]], ["no_such_op", 3, [1]], ["add", 4, [1, 99]], ["add", 5, [1]], ["sum", 6, [1], {"axis": 7}],
-        ["unique_all", 7, [1]], ["get", 0, [98]], ["delete", 0, [97]], "nonsense", ["add", 8, [1, 1]],
+        ["matmul", 2, [1, 1]], ["no_such_op", 3, [1]], ["add", 4, [1, 99]], ["add", 5, [1]],
+        ["sum", 6, [1], {"axis": 7}], ["unique_all", 7, [1]], ["get", 0, [98]], ["delete", 0, [97]], "nonsense", ["add", 8, [1, 1]],
     )  # fmt: skip
     assert {f.step: (f.code, f.op) for f in asked.failed_with} == {
         0: ("OpFailed", "matmul"), 1: ("UnknownOp", "no_such_op"), 2: ("UnknownObject", "add"), 3: ("OpFailed", "add"),
-        4: ("OpFailed", "sum"), 5: ("Refused", "unique_all"), 6: ("UnknownObject", "get"), 7: ("UnknownObject", "delete"),
-        8: ("Refused", ""),
+        4: ("OpFailed", "sum"), 5: ("Refused", "unique_all"), 6: ("UnknownObject", "get"),
+        7: ("UnknownObject", "delete"), 8: ("Refused", ""),
     }  # fmt: skip
     assert {f.step: f.kind for f in asked.failed_with}[0] == "ValueError"
     assert is_done(asked)
@@ -140,7 +141,9 @@ def test_poison_flows_with_the_cause_and_is_told_only_where_a_value_is_owed() ->
     assert room.is_clean()
 
 
-@pytest.mark.parametrize("step", [["add", 1, [2]], ["add", 1], ["add", [1], [True]], ["nothing", 1, []], ["fetch", 1, [], {}]])
+@pytest.mark.parametrize(
+    "step", [["add", 1, [2]], ["add", 1], ["add", [1], [True]], ["nothing", 1, []], ["fetch", 1, [], {}]]
+)
 def test_a_step_of_any_wrong_form_poisons_its_results(step: Any) -> None:
     room = Room()
     room.put(2, 1.0)
@@ -155,7 +158,12 @@ def test_objects_are_written_once() -> None:
     room.send(["add", 2, [50, 51]])  # poison
     release = room.upload(3, np.zeros(100_000))
     asked = room.send(
-        ["add", 1, [1, 1]], put(1, 5.0), ["add", 2, [1, 1]], ["add", [4, 4], [1, 1]], ["add", 0, [1, 1]], body=[bytes(8)]
+        ["add", 1, [1, 1]],
+        put(1, 5.0),
+        ["add", 2, [1, 1]],
+        ["add", [4, 4], [1, 1]],
+        ["add", 0, [1, 1]],
+        body=[bytes(8)],
     )
     assert codes(asked) == dict.fromkeys(range(5), "Refused")
     assert codes(room.send(["negative", 3, [1]])) == {0: "Refused"}
@@ -169,7 +177,10 @@ def test_objects_are_written_once() -> None:
 def test_a_result_with_several_arrays() -> None:
     room = Room()
     room.put(1, [[1.0, 2.0], [3.0, 4.0]])
-    assert codes(room.send(["unstack", [2, 3], [1]], ["unstack", [4], [1]], ["unstack", 5, [1]])) == {1: "Refused", 2: "Refused"}
+    assert codes(room.send(["unstack", [2, 3], [1]], ["unstack", [4], [1]], ["unstack", 5, [1]])) == {
+        1: "Refused",
+        2: "Refused",
+    }
     np.testing.assert_array_equal(room.get(3), [3.0, 4.0])
 
 
@@ -220,7 +231,7 @@ def test_who_names_a_pending_object_waits_and_the_others_go_on() -> None:
     room.put(1, np.ones(4))
     big = np.arange(100_000.0)
     release = room.upload(2, big)
-    assert not room.is_clean()
+    assert list(room.space.pending) == [2]
     waits = room.send(["sum", 3, [2]], ["get", 0, [3]])
     waits_too = room.send(["add", 4, [3, 3]], ["get", 0, [4]])
     goes_on = room.send(["add", 5, [1, 1]], ["get", 0, [5]])
@@ -540,7 +551,10 @@ def test_huge_arrays_cost_nothing(shape: List[int]) -> None:
     room = Room()
     for op, params in (("zeros", {}), ("ones", {"dtype": "|i1"}), ("empty", {}), ("full", {})):
         inputs = [["<f8", 1.0]] if op == "full" else []
-        assert set(codes(room.send([op, 1, inputs, {"shape": shape, **params}])).values()) <= {"LimitExceeded", "OpFailed"}
+        assert set(codes(room.send([op, 1, inputs, {"shape": shape, **params}])).values()) <= {
+            "LimitExceeded",
+            "OpFailed",
+        }
         assert room.space.objects == {}
         room.send(["delete", 0, [1]])
 
@@ -592,7 +606,9 @@ def test_search_gives_aliases_of_own_data_and_of_the_drivers() -> None:
     np.testing.assert_array_equal(room.get(10), np.arange(4.0))
     room.send(["delete", 0, [10, 11, 1]])
     assert room.store.own.objects[1] is not None
-    ((_, info),) = room.send(["search", 0, [], {"query": ["digits"], "base": 20, "most": 1}], ["info", 0, [20]]).values[1:]
+    ((_, info),) = room.send(["search", 0, [], {"query": ["digits"], "base": 20, "most": 1}], ["info", 0, [20]]).values[
+        1:
+    ]
     assert info == {"dtype": "<f8", "shape": [4], "nbytes": 32, "name": "", "tags": []}
 
 
@@ -632,7 +648,7 @@ class Move:
 
 
 @pytest.mark.parametrize("offer_first", [True, False])
-@pytest.mark.parametrize("size", [4, 200_000])
+@pytest.mark.parametrize("size", [4, 100_000])
 def test_a_move_whichever_comes_first(offer_first: bool, size: int) -> None:
     move = Move()
     array = np.arange(float(size))
@@ -685,7 +701,13 @@ def test_the_failure_of_a_move_has_a_number_of_this_conversation() -> None:
     after = move.bob.send(["negative", 3, [2]], ["get", 0, [3]])
     move.pump()
     ((failure),) = waits.failed_with
-    assert (failure.code, failure.id, failure.step, failure.cause_id, failure.cause_step) == ("UnknownObject", 1, 0, 1, 0)
+    assert (failure.code, failure.id, failure.step, failure.cause_id, failure.cause_step) == (
+        "UnknownObject",
+        1,
+        0,
+        1,
+        0,
+    )
     assert [(f.step, f.cause_id) for f in after.failed_with] == [(1, 1)]
     assert move.bob.is_clean()
 
@@ -778,9 +800,7 @@ def test_claims_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncsyft.executor.moves.MAX_CLAIMS", 3)
     room = Room()
     asked = room.send(*[["claim", 0, [], {"ticket": bytes([number]) * 16}] for number in range(5)])
-    room.pair.far.done(room.pair.far.served[1])
-    room.pair.pump()
-    assert set(codes(asked)) <= {3, 4}
+    assert codes(asked) == {3: "LimitExceeded", 4: "LimitExceeded"}
     assert len(room.executor.moves._claimers) == 3
     room.executor.ended(room.pair.far)
     assert room.executor.moves._claimers == {}
@@ -789,12 +809,21 @@ def test_claims_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 # Heavy work.
 
 
+class Gate(threading.Event):
+    """What a thread waits for; ``begun`` says that it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """``sin`` is heavy, and does not return before the gate is open."""
-    opened = threading.Event()
+    opened = Gate()
 
     def slow(x: Any) -> Any:
+        opened.begun.set()
         assert opened.wait(10)
         return np.sin(x)
 
@@ -814,7 +843,7 @@ async def idle(room: Room) -> None:
 
 
 @pytest.mark.anyio
-async def test_heavy_steps_run_in_a_thread_and_hold_up_their_lane_alone(gate: threading.Event) -> None:
+async def test_heavy_steps_run_in_a_thread_and_hold_up_their_lane_alone(gate: Gate) -> None:
     room = Room()
     async with anyio.create_task_group() as room.executor.tasks:
         room.put(1, np.ones(4))
@@ -836,11 +865,12 @@ async def test_heavy_steps_run_in_a_thread_and_hold_up_their_lane_alone(gate: th
 
 
 @pytest.mark.anyio
-async def test_a_step_behind_a_heavy_one_can_be_cancelled(gate: threading.Event) -> None:
+async def test_a_step_behind_a_heavy_one_can_be_cancelled(gate: Gate) -> None:
     room = Room()
     async with anyio.create_task_group() as room.executor.tasks:
         room.put(1, np.ones(4))
         heavy = room.send(["sin", 2, [1]], ["add", 3, [1, 1]], ["get", 0, [2]], ["get", 0, [3]])
+        assert await anyio.to_thread.run_sync(gate.begun.wait, 10)
         room.pair.near.cancel(heavy, 0)
         room.pair.near.cancel(heavy, 1)
         room.pair.pump()
@@ -851,7 +881,7 @@ async def test_a_step_behind_a_heavy_one_can_be_cancelled(gate: threading.Event)
 
 
 @pytest.mark.anyio
-async def test_a_conversation_that_ends_while_its_work_is_in_a_thread(gate: threading.Event) -> None:
+async def test_a_conversation_that_ends_while_its_work_is_in_a_thread(gate: Gate) -> None:
     room = Room()
     async with anyio.create_task_group() as room.executor.tasks:
         room.put(1, np.ones(4))
@@ -866,7 +896,7 @@ async def test_a_conversation_that_ends_while_its_work_is_in_a_thread(gate: thre
 
 
 @pytest.mark.anyio
-async def test_a_parked_program_whose_heavy_step_comes_first(gate: threading.Event) -> None:
+async def test_a_parked_program_whose_heavy_step_comes_first(gate: Gate) -> None:
     room = Room()
     async with anyio.create_task_group() as room.executor.tasks:
         release = room.upload(1, np.zeros(100_000))
@@ -887,7 +917,9 @@ async def test_real_heavy_work_and_errors_in_a_thread() -> None:
     x = np.arange(160_000.0).reshape(400, 400)
     room.space.keep(1, x)
     async with anyio.create_task_group() as room.executor.tasks:
-        asked = room.send(["matmul", 2, [1, 1]], ["linalg.inv", 3, [2]], ["nothing", 4, [1]], ["get", 0, [2]], ["get", 0, [3]])
+        asked = room.send(
+            ["matmul", 2, [1, 1]], ["linalg.inv", 3, [2]], ["nothing", 4, [1]], ["get", 0, [2]], ["get", 0, [3]]
+        )
         await idle(room)
     np.testing.assert_allclose(dict(asked.values)[3], x @ x)
     assert codes(asked)[2] == "UnknownOp"
@@ -903,7 +935,23 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "x"]), inner, max_size=2),
     max_leaves=6,
 )  # fmt: skip
-KEYS = ["dtype", "shape", "at", "query", "base", "most", "name", "tags", "to", "from", "ticket", "peer", "axis", "names", "state"]
+KEYS = [
+    "dtype",
+    "shape",
+    "at",
+    "query",
+    "base",
+    "most",
+    "name",
+    "tags",
+    "to",
+    "from",
+    "ticket",
+    "peer",
+    "axis",
+    "names",
+    "state",
+]
 SPECIAL = [name for name in (getattr(program, key) for key in dir(program) if key.isupper()) if isinstance(name, str)]
 names = st.sampled_from([*SPECIAL, "add", "sum", "zeros", "matmul", "unstack", "nothing", ""])
 hostile = st.tuples(
@@ -932,9 +980,7 @@ def test_no_step_gets_out_of_hand(steps: List[Any], with_pending: bool) -> None:
     if with_pending:
         release()
     assert set(codes(asked)) <= set(range(len(steps) + 1))
-    deleted = any(type(step) is list and step[:1] == ["delete"] for step in steps)
-    assert asked.happened[0] == "sent"
-    assert deleted or is_done(asked) or room.executor.jobs  # a claim waits for its offer
+    assert is_done(asked) or room.executor.jobs  # a claim waits for its offer
     if is_done(asked):
         assert set(dict(asked.values)) | set(codes(asked)) >= {len(steps)}
 
@@ -942,13 +988,13 @@ def test_no_step_gets_out_of_hand(steps: List[Any], with_pending: bool) -> None:
 @pytest.mark.parametrize("op", SPECIAL)
 def test_special_steps_with_nothing_right(op: str) -> None:
     deep: Any = []
-    for _ in range(900):
+    for _ in range(400):
         deep = [deep]
-    for outs in (0, 7, [7, 8], [], deep, None):
-        for inputs in ([], [1], [99], [1, 2, 3], [["<f8", 1.0]], [deep], {}, None):
-            for params in ({}, {key: deep for key in KEYS}, {key: -1 for key in KEYS}, {key: MAX_ID + 5 for key in KEYS}):
+    for outs in (0, 7, [7, 8], deep):
+        for inputs in ([], [1], [99], [["<f8", 1.0]], [deep], None):
+            for params in ({}, dict.fromkeys(KEYS, deep), dict.fromkeys(KEYS, -1), dict.fromkeys(KEYS, MAX_ID + 5)):
                 room = Room()
-                room.put(1, 1.0)
+                room.space.keep(1, np.zeros(()))
                 asked = room.send([op, outs, inputs, params])
                 assert is_done(asked)
                 assert set(codes(asked)) <= {0}
@@ -993,7 +1039,9 @@ def as_steps(dag: Sequence[Tuple[str, int, int]], count: int) -> List[Any]:
     return steps
 
 
-@given(dags, st.lists(st.integers(1, 6), min_size=1), st.sets(st.integers(1, 3)), st.lists(st.integers(0, 40), max_size=3))
+@given(
+    dags, st.lists(st.integers(1, 6), min_size=1), st.sets(st.integers(1, 3)), st.lists(st.integers(0, 40), max_size=3)
+)
 def test_any_cut_into_programs_gives_what_numpy_gives(
     dag: List[Tuple[str, int, int]], cuts: List[int], late: Any, releases: List[int]
 ) -> None:

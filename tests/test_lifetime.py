@@ -114,10 +114,14 @@ async def test_a_cancelled_task_of_asyncio_stays_cancelled(anyio_backend: str) -
 
 async def test_a_task_that_crashes_surfaces() -> None:
     kept = Kept()
-    with anyio.fail_after(5), pytest.raises(BaseException) as caught:  # noqa: PT011 - a group, or the error
+
+    async def run() -> None:
         async with kept:
             kept.crash.set()
             await anyio.sleep_forever()
+
+    with anyio.fail_after(5), pytest.raises(BaseException) as caught:  # noqa: PT011 - a group, or the error
+        await run()
     (error,) = flat(caught.value)
     assert isinstance(error, KeyError)
     assert kept.notes == ["open", "task ended", "close"]

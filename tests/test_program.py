@@ -154,13 +154,20 @@ def test_what_is_no_literal(item: Any) -> None:
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.text(max_size=4) | st.binary(max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.binary(max_size=4),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=10,
 )
 descriptors = st.sampled_from([*DTYPES, "|O", "<f2", ""])
 literals = st.tuples(descriptors, plain | st.tuples(st.floats(), st.floats()).map(list)).map(list)
-steps = st.tuples(st.text(max_size=4), st.integers(-1, 9) | plain, st.lists(st.integers(0, 9) | literals | plain, max_size=4))
+steps = st.tuples(
+    st.text(max_size=4), st.integers(-1, 9) | plain, st.lists(st.integers(0, 9) | literals | plain, max_size=4)
+)
 
 
 @given(plain | steps.map(list))

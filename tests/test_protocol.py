@@ -9,6 +9,7 @@ from unittest import mock
 import msgpack
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -102,7 +103,13 @@ def test_answers_are_cumulative_and_come_in_any_order() -> None:
     pair = Pair()
     asked = [pair.ask(Asked(), GET) for _ in range(6)]
     served = [program[0] for program in pair.server.programs]
-    for index, settled, seen in ((1, {2}, 0), (3, {2, 4}, 0), (0, {1, 2, 4}, 2), (5, {1, 2, 4, 6}, 2), (2, {1, 2, 3, 4, 6}, 4)):
+    for index, settled, seen in (
+        (1, {2}, 0),
+        (3, {2, 4}, 0),
+        (0, {1, 2, 4}, 2),
+        (5, {1, 2, 4, 6}, 2),
+        (2, {1, 2, 3, 4, 6}, 4),
+    ):
         pair.far.done(served[index])
         pair.pump()
         assert {r.id for r in asked if "settled" in r.happened} == settled
@@ -132,7 +139,9 @@ def test_many_failures_fit_frames_and_messages_of_their_size() -> None:
     request = pair.ask(Asked(), GET)
     (served, *_) = pair.server.programs[0]
     for step in range(2000):
-        pair.far.fail(served, failure(1, step, "\U0001f600" * 1000)._replace(op="\U0001f600" * 64, kind="\U0001f600" * 64))
+        pair.far.fail(
+            served, failure(1, step, "\U0001f600" * 1000)._replace(op="\U0001f600" * 64, kind="\U0001f600" * 64)
+        )
     pair.far.done(served)
     sizes = []
     while message := pull(pair.far):
@@ -361,7 +370,9 @@ def values(number: int, entries: List[Any], body: bytes = b"", *, flags: int = 0
     return frame(wire.VALUES, (seen, entries), body, number=number, flags=flags)
 
 
-def chunk(number: int, step: int, offset: int, size: int, *, of: str = "answer", descr: str = "<f8", shape: Any = (8,)) -> bytes:
+def chunk(
+    number: int, step: int, offset: int, size: int, *, of: str = "answer", descr: str = "<f8", shape: Any = (8,)
+) -> bytes:
     flags = wire.OF_ANSWER if of == "answer" else 0
     return frame(wire.CHUNK_OF, (0, step, descr, shape, offset), bytes(size), number=number, flags=flags)
 
@@ -518,7 +529,77 @@ def test_a_program_that_comes_twice_runs_once_and_costs_credit() -> None:
     assert far.lane(0).received == 5 * len(program(1))
 
 
-GOOD = [message for messages in SERVING.values() for message in messages if len(message) < 5000] + list(ANSWERING.values())
+# Compression.
+
+CODECS = {"codecs": [wire.ZSTD]}
+
+
+def packed(body: bytes) -> bytes:
+    """A program whose body is said to be compressed."""
+    return frame(wire.PROGRAM, (0, GET, []), body, number=1, flags=wire.COMPRESSED)
+
+
+def test_what_is_compressed_is_charged_as_it_was_and_resent_as_it_is() -> None:
+    pair = Pair(can=CODECS, compression="always")
+    pair.pump()
+    body = bytes(100_000)
+    for _ in range(3):
+        pair.near.ask(Asked(), GET, [body])
+    message = pull(pair.near, 1 << 20)  # lost
+    assert len(message) < 10_000
+    pair.join()
+    pair.pump()
+    assert [sent for _, _, sent, *_ in pair.server.programs] == [body] * 3
+    assert pair.near.lane(0).sent == pair.far.lane(0).received > 300_000
+    for _ in range(30):
+        pair.near.ask(Asked(), GET, [body])
+    pair.pump()
+    assert len(pair.server.programs) == WINDOW // 100_000
+
+
+@pytest.mark.parametrize("codecs", [None, 5, "zstd", {"zstd": 1}, [], ["lz4"], [["zstd"]]], ids=repr)
+def test_who_does_not_offer_the_codec_gets_plain_frames(codecs: Any) -> None:
+    pair = Pair(can={"codecs": codecs}, compression="always")
+    pair.pump()
+    pair.ask(Asked(), GET, (bytes(100_000),))
+    assert pair.far.lane(0).received > 100_000
+    assert pair.server.programs[0][2] == bytes(100_000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        zstandard.compress(bytes(1000))[:-1],
+        zstandard.compress(bytes(1000)) + b"\0",
+        zstandard.compress(bytes(wire.MAX_FRAME + 1)),
+        zstandard.compress(bytes(1 << 26)),
+        zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1000)),
+    ],
+    ids=range(7),
+)
+def test_a_compressed_body_that_is_none(body: bytes) -> None:
+    pair = Pair(can=CODECS)
+    pair.pump()
+    with pytest.raises(RemoteProtocolError):
+        deliver(pair.far, packed(body))
+    assert pair.server.programs == []
+
+
+def test_compression_does_not_stretch_the_credit() -> None:
+    pair = Pair(can=CODECS)
+    pair.pump()
+    small_frame = packed(zstandard.compress(bytes(wire.MAX_FRAME)))
+    assert len(small_frame) < 1000
+    deliver(pair.far, small_frame)
+    with pytest.raises(RemoteProtocolError, match="granted"):
+        deliver(pair.far, small_frame)
+
+
+GOOD = [message for messages in SERVING.values() for message in messages if len(message) < 5000] + list(
+    ANSWERING.values()
+)
 
 
 @given(st.data())
@@ -724,7 +805,8 @@ class Roads(RuleBasedStateMachine):
         side=sides,
         lane=st.integers(0, 2),
         steps=st.lists(
-            st.tuples(st.sampled_from(["none", "value", "value", "fail", "skip"]), st.sampled_from([0, 5, 700, 3000])), max_size=4
+            st.tuples(st.sampled_from(["none", "value", "value", "fail", "skip"]), st.sampled_from([0, 5, 700, 3000])),
+            max_size=4,
         ),
         upload=st.sampled_from([0, 0, 0, 600, 2000]),
     )

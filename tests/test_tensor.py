@@ -48,7 +48,14 @@ def test_every_dtype_and_shape_comes_back(descr: str, shape: Any) -> None:
 def test_other_layouts_travel_as_the_neutral_form(descr: str) -> None:
     array = sample(descr, (4, 6))
     swapped = array.astype(array.dtype.newbyteorder(">"))
-    for form in (array.T, array[::2, ::-3], np.asfortranarray(array), swapped, swapped.T, np.broadcast_to(array, (2, 4, 6))):
+    for form in (
+        array.T,
+        array[::2, ::-3],
+        np.asfortranarray(array),
+        swapped,
+        swapped.T,
+        np.broadcast_to(array, (2, 4, 6)),
+    ):
         np.testing.assert_array_equal(there_and_back(form), form)
         assert tensor.descriptor(tensor.as_tensor(form).dtype) == descr
 
@@ -116,7 +123,9 @@ def test_a_descriptor_or_shape_that_is_none(descr: Any, shape: Any) -> None:
         tensor.check_descr(descr, shape)
 
 
-@pytest.mark.parametrize("shape", [[1 << 41], [0, 1 << 41], [1 << 20, 1 << 21], [1 << 63, 0], [1 << 64], [4] * MAX_DIMS])
+@pytest.mark.parametrize(
+    "shape", [[1 << 41], [0, 1 << 41], [1 << 20, 1 << 21], [1 << 63, 0], [1 << 64], [4] * MAX_DIMS]
+)
 def test_what_is_too_large_is_refused_before_memory_is_spent(shape: List[int]) -> None:
     with pytest.raises(LimitExceeded):
         tensor.check_descr("<f8", shape)

@@ -56,8 +56,8 @@ def frame_or_error(message: bytes) -> None:
             assert found.size <= MAX_FRAME
             assert found.id <= MAX_ID
             wire.parse(found)
-    except RemoteProtocolError as error:
-        assert len(str(error)) < 1000
+    except RemoteProtocolError:
+        return
 
 
 # There and back.
@@ -95,7 +95,19 @@ def test_a_field_too_few(kind: int) -> None:
 def test_every_wrong_type_in_every_field(kind: int) -> None:
     meta, _ = MESSAGES[kind]
     for at in range(len(meta)):
-        for wrong in (True, -1, 1.5, b"bytes", 1 << 63, [None], [[1]], [{"a": 1}], ["ab"], [7], msgpack.ExtType(4, b"x")):
+        for wrong in (
+            True,
+            -1,
+            1.5,
+            b"bytes",
+            1 << 63,
+            [None],
+            [[1]],
+            [{"a": 1}],
+            ["ab"],
+            [7],
+            msgpack.ExtType(4, b"x"),
+        ):
             fields = list(meta)
             fields[at] = wrong
             frame_or_error(frame(kind, fields))
@@ -103,11 +115,18 @@ def test_every_wrong_type_in_every_field(kind: int) -> None:
     frame_or_error(frame(kind, [{} for _ in meta]))
 
 
+KNOWN_FLAGS = {
+    wire.PROGRAM: wire.COMPRESSED,
+    wire.VALUES: wire.COMPRESSED | wire.LAST,
+    wire.CHUNK_OF: wire.COMPRESSED | wire.OF_ANSWER,
+}
+
+
 def test_flags() -> None:
     for kind in KINDS:
         for flags in range(1, 256):
             found = only(frame(kind, MESSAGES[kind][0], flags=flags))
-            if flags & ~{wire.CHUNK_OF: wire.OF_ANSWER, wire.VALUES: wire.LAST}.get(kind, 0):
+            if flags & ~KNOWN_FLAGS.get(kind, 0):
                 with pytest.raises(RemoteProtocolError, match="unknown flags"):
                     wire.parse(found)
             else:
@@ -315,7 +334,12 @@ def test_any_meta(kind: int, meta: bytes) -> None:
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=8),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=12,
 )

@@ -116,7 +116,7 @@ def raw_inputs(step: Any) -> List[int]:
 
 def raw_outs(step: Any) -> Tuple[int, ...]:
     """The ids that an unchecked step names as outputs."""
-    outs: Any = step[1] if type(step) is list and len(step) > 2 else ()
+    outs: Any = step[1] if type(step) is list and len(step) > 1 else ()
     return tuple([out for out in (outs if type(outs) is list else [outs]) if type(out) is int and 0 < out <= MAX_ID])
 
 

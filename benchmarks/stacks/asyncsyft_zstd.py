@@ -6,7 +6,6 @@ both. One process has a worker for each setting and link, another the throttling
 
 from __future__ import annotations
 
-import inspect
 import random
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Mapping
@@ -27,18 +26,12 @@ BANDWIDTH = 100e6  # bits per second
 SLOW_SIZE = 4 << 20  # bytes of the tensors on the slow link: a third of a second as they are
 
 
-def _setting(compression: str) -> Dict[str, Any]:
-    if "compression" not in inspect.signature(asyncsyft.connect).parameters:
-        raise NotImplementedError("connect(compression=) is not there: leave zstd_auto_* out, by --only")
-    return {"compression": compression}
-
-
 async def workers(ready: Ready) -> None:
     async with AsyncExitStack() as stack:
         ports = []
         for setting in SETTINGS:
             for array in (noise(SIZE), fixed_precision(SLOW_SIZE)):
-                worker = asyncsyft.Worker("alice", listen="127.0.0.1:0", **_setting(setting))
+                worker = asyncsyft.Worker("alice", listen="127.0.0.1:0", compression=setting)
                 worker.load("held", array)
                 ports.append((await stack.enter_async_context(worker)).port)
         ready(*ports)
@@ -87,7 +80,7 @@ async def client(*ports: int) -> AsyncIterator[Mapping[str, Measure]]:
         for link, array, here, least in links:
             pair: Dict[str, Large] = {}
             for setting, port in zip(SETTINGS, here):
-                connection = asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench", **_setting(setting))
+                connection = asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench", compression=setting)
                 pair[setting] = Large(await stack.enter_async_context(connection), array)
             measures[f"{link}_send"] = alternating({name: large.send for name, large in pair.items()}, least)
             measures[f"{link}_get"] = alternating({name: large.get for name, large in pair.items()}, least)
