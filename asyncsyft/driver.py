@@ -176,7 +176,8 @@ class Driver(Lifetime):
 
     def new_ids(self, count: int) -> int:
         """The first of ``count`` ids in a row, never given before."""
-        return [self.new_id() for _ in range(max(count, 1))][0]
+        first, *_ = [self.new_id() for _ in range(max(count, 1))]
+        return first
 
     # Certainty.
 

@@ -165,7 +165,7 @@ class Peer:
 
     async def quiet(self) -> None:
         """Return when all that the conversations owe has left; their ends give credit for it."""
-        while any(talk.owes for road in self.roads for talk in road.conversations.values()):
+        while any(talk.owes for road in self.roads for talk in road.conversations.values()):  # noqa: ASYNC110
             await anyio.sleep(QUIET)
 
     async def drained(self) -> None:

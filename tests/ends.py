@@ -79,6 +79,7 @@ def pull(end: Conversation, budget: int = wire.BATCH) -> bytes:
     data = b"".join(out)
     assert size == len(data) or size == budget > len(data)
     assert len(data) <= wire.MAX_MESSAGE
+    assert all(lane.sent <= lane.granted for lane in end.lanes.values())
     return data
 
 
@@ -131,4 +132,5 @@ def frame(kind: int, meta: Any, body: bytes = b"", *, number: int = 0, lane: int
 
 def counters(end: Conversation) -> Dict[str, int]:
     """The sizes of the tables of one end."""
-    return {"unanswered": len(end.unanswered), "served": len(end.served)}
+    above = len(end._done_above) + len(end._new_above)
+    return {"unanswered": len(end.unanswered), "served": len(end.served), "above": above}

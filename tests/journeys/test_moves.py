@@ -1,4 +1,4 @@
-"""Journeys of tensors from worker to worker: large ones, pending ones, poisoned ones, and workers that die meanwhile."""
+"""Journeys of tensors from worker to worker: large, pending and poisoned ones, and workers that die meanwhile."""
 
 from __future__ import annotations
 

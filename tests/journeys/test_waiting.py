@@ -1,4 +1,4 @@
-"""Journeys of those who wait: deadlines, cancelled waits, heavy work beside small talk, and bounds on what is recorded."""
+"""Journeys of those who wait: deadlines, cancelled waits, heavy work beside small talk, bounds on recording."""
 
 from __future__ import annotations
 
