@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Awaitable, Callable, Generator, Generic, Optional, Type, TypeVar, cast
+from typing import Any, Awaitable, Callable, Generator, Generic, Optional, Type, TypeVar
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Slot(Generic[T]):
             yield from self._suspend()
         if self.error is not None:
             raise self.error
-        return cast(T, self.outcome)
+        return self.outcome  # type: ignore[return-value] # it is set, and None may be a T
 
     def _wake(self) -> None:
         raise NotImplementedError
@@ -68,7 +68,7 @@ class _AsyncioSlot(Slot[T]):
             yield from self._waiter
         if self.error is not None:
             raise self.error
-        return cast(T, self.outcome)
+        return self.outcome  # type: ignore[return-value] # it is set, and None may be a T
 
 
 class _TrioSlot(Slot[T]):

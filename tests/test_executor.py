@@ -156,8 +156,9 @@ def test_a_step_of_any_wrong_form_poisons_its_results(step: Any) -> None:
 def test_objects_are_written_once() -> None:
     room = Room()
     room.put(1, 1.0)
+    room.put(9, np.ones(4))
     room.send(["add", 2, [50, 51]])  # poison
-    assert codes(room.send(["add", 2, [1, 1]])) == {0: "Refused"}
+    assert codes(room.send(["add", 2, [9, 9]])) == {0: "Refused"}
     release = room.upload(3, np.zeros(100_000))
     asked = room.send(
         ["add", 1, [1, 1]],

@@ -7,7 +7,6 @@ from collections import deque
 from typing import Callable, Deque, Dict, List, Optional, Set, Tuple
 
 import anyio.to_thread
-import numpy as np
 from anyio.abc import TaskGroup
 
 from .. import program, tensor, wire
@@ -17,6 +16,7 @@ from ..store import Outcome, Store
 from ..wire import Buffer, ChunkOf, Program
 from .job import Job, raw_inputs, raw_op, raw_outs, raw_states
 from .moves import Moves
+from .quiet import Quiet
 from .run import run
 from .steps import LOOP_STEPS, loop_step
 
@@ -52,6 +52,7 @@ class Executor:
         #: Called when the last job has ended.
         self.on_idle: Optional[Callable[[], None]] = None
         self.steps_run = 0
+        self._quiet = Quiet()
         self.jobs: Dict[Tuple[Conversation, int], Job] = {}
         self._lanes: Dict[Tuple[Conversation, int], LaneQueue] = {}
         self._landings: Dict[Tuple[Conversation, int, int], Tuple[tensor.Landing, int]] = {}
@@ -220,8 +221,7 @@ class Executor:
 
     def _run(self, lane: LaneQueue, job: Job) -> None:
         while True:
-            with np.errstate(all="ignore"):
-                finished = run(job, self.store, inline=True)
+            finished = self._quiet.call(run, job, self.store, True)
             if finished:
                 self._finish(lane, job)
                 return
@@ -239,8 +239,7 @@ class Executor:
 
     async def _run_in_thread(self, lane: LaneQueue, job: Job) -> None:
         def work() -> None:
-            with np.errstate(all="ignore"):
-                run(job, self.store, inline=False)
+            Quiet().call(run, job, self.store, False)
 
         await anyio.to_thread.run_sync(work)
         job.work = 0

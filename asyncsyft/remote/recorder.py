@@ -125,7 +125,7 @@ class Recorder:
         #: Plans and states that are stored at the worker: their ids there, by their serial numbers here.
         self.stored: Dict[int, int] = {}
         self._lane = lane
-        conversation.lane(lane).refill = self.close_program
+        conversation.lane(lane).refill = self._refill
         self._numbers = itertools.count(1)
         self._outstanding: Dict[int, Sent] = {}
         self._flushes: Deque[Tuple[int, Slot[None]]] = deque()
@@ -267,6 +267,10 @@ class Recorder:
         return out
 
     # Programs.
+
+    def _refill(self) -> None:
+        if self._steps or self.forgotten:
+            self.close_program()
 
     def close_program(self, chunks: Optional[List[Tuple[int, Array]]] = None, policy: Optional[Policy] = None) -> int:
         """Make a request of what is recorded, if anything is; the number of the last program made."""

@@ -6,7 +6,7 @@ It knows no socket and no event loop: a shell gives it what arrived and takes wh
 from __future__ import annotations
 
 from collections import deque
-from typing import Deque, List, Optional, cast
+from typing import Deque, List, Optional
 
 from asyncsyft import framing
 from asyncsyft.errors import LinkClosed, RemoteProtocolError
@@ -146,7 +146,8 @@ class WebSocket:
         self._pong = None
         empty = False
         if self._state <= DRAINING:
-            pull, message = cast(End, self._end).pull, self._encoder.message
+            assert self._end is not None
+            pull, message = self._end.pull, self._encoder.message
             while size < COALESCE:
                 pieces = pull()
                 if pieces is None:
@@ -213,7 +214,8 @@ class WebSocket:
             return
         self.bytes_received += count
         self._busy = True
-        receive = cast(End, self._end).receive
+        assert self._end is not None
+        receive = self._end.receive
         try:
             for opcode, payload in self._decoder.received(count):
                 if opcode == BINARY:

@@ -183,7 +183,8 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
 
     def _turn(self) -> None:
         self._turning = False
-        self._pump()
+        if self._awake or self._stuck:  # otherwise an earlier pump has sent it all
+            self._pump()
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:
