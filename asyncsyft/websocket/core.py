@@ -152,6 +152,7 @@ class WebSocket:
                 pieces = pull()
                 if pieces is None:
                     empty = self._dry = True
+                    self._awake = False  # whoever woke us while we pulled has been heard
                     break
                 size += message(pieces, out)
                 self.messages_sent += 1
