@@ -177,20 +177,21 @@ def _head(plain: Any) -> PlanData:
     inputs, constants = _count(plain.get("inputs"), "inputs"), _count(plain.get("constants"), "constants")
     if type(name) is not str or len(name) > MAX_NAME or type(version) is not int or not 0 <= version <= MAX_ID:
         raise Refused(f"a plan has a name of at most {MAX_NAME} characters, and a whole number as its version")
-    check_names(state)
+    state = check_names(state)
     if type(outputs) is not list or type(updates) is not dict or not set(updates) <= set(state):
         raise Refused("a plan has outputs, and updates of its state")
     _count(len(outputs), "outputs")
     return PlanData(name, version, inputs, state, constants, [], outputs, updates)
 
 
-def check_names(names: Any) -> None:
-    """Raises: Refused unless these are the names of a state."""
+def check_names(names: Any) -> List[str]:
+    """The names of a state. Raises: Refused if they are something else."""
     if type(names) is not list or any(type(name) is not str or len(name) > MAX_NAME for name in names):
         raise Refused(f"a state has names, texts of at most {MAX_NAME} characters")
     if len(set(names)) != len(names):
         raise Refused("a state has each name once")
     _count(len(names), "names")
+    return names
 
 
 def _plan_step(raw: Any, written: int) -> Step:

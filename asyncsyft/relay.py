@@ -29,7 +29,9 @@ from .wire import HEADER, HEADER_SIZE, Frame, Hello, Parcel, PeerInfo
 logger = logging.getLogger(__name__)
 
 #: Beside the credit of its lanes, a pair may have this much on its way: frames that no credit pays for.
-EXEMPT_ROOM = 1 << 18
+EXEMPT_ROOM = 4 << 20
+#: Frames in a row go on as one piece up to this size, so that pieces and the little beside them fit a message.
+MAX_PIECE = wire.MAX_FRAME + wire.CHUNK
 #: Bytes that wait for one destination, from all senders; past it, it does not read and is cut.
 MAX_WAITING = 64 << 20
 #: Of these from one sender, on however many lanes, so that no single one can have a destination cut.
@@ -70,7 +72,7 @@ class Outbox:
     def take(self, out: List[Buffer], budget: int) -> int:
         """As a link's source."""
         used, frames = 0, self.frames
-        while frames and used < budget:
+        while frames and used < budget and (not used or used + len(frames[0]) <= MAX_PIECE):
             frame = frames.popleft()
             out.append(frame)
             used += len(frame)
@@ -111,7 +113,7 @@ class Member:
                 raise RemoteProtocolError("who sends a frame is for the relay to write")
             if frame_id > wire.MAX_ID:
                 raise RemoteProtocolError(f"id {frame_id} is past 2^53-1")
-            if where != to:
+            if where != to or after - begin > MAX_PIECE:
                 if to:
                     self.relay.forward(self, to, message[begin:at], lanes)
                 begin, to, lanes = at, where, set()

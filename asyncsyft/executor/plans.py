@@ -6,7 +6,7 @@ It knows no jobs and no store: what a call may cost is told by its ``Code``, bef
 from __future__ import annotations
 
 from operator import length_hint
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 from .. import ops
 from ..errors import AsyncSyftError, LimitExceeded, OpFailed, Refused, UnknownOp

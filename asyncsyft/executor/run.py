@@ -233,7 +233,7 @@ def _state(job: Job, store: Store, step: Step) -> None:
 
 
 def _by_name(names: Any, arrays: List[Array]) -> Dict[str, Array]:
-    program.check_names(names)
+    names = program.check_names(names)
     if len(names) != len(arrays):
         raise Refused(f"{len(names)} names for {len(arrays)} arrays")
     return dict(zip(names, arrays))
@@ -256,8 +256,7 @@ def _held(job: Job, number: Any, kind: Type[T]) -> T:
 def _read(job: Job, store: Store, step: Step) -> None:
     (number,) = step.inputs
     arrays = _held(job, number, State).arrays
-    names = step.params.get("names")
-    program.check_names(names)
+    names = program.check_names(step.params.get("names"))
     if len(names) != len(step.outs) or any(name not in arrays for name in names):
         raise Refused("a read names as many arrays of the state as it has results")
     for out, name in zip(step.outs, names):

@@ -209,7 +209,7 @@ class Plan:
     def forget(self, worker: Place) -> bool:
         """Delete its copies at a worker, to which the next call brings it again; False if there are none.
 
-        A plan that Python forgets is deleted everywhere, without a message of its own. Its state stays: ``state.forget``.
+        A plan that Python forgets is deleted everywhere, without a message of its own; its state stays.
         """
         there = False
         for recorded in self._recorded.values():

@@ -101,7 +101,7 @@ class State(Kept):
         return value
 
     def forget(self, worker: Place) -> bool:
-        """Delete it at a worker: who needs it there again finds it as it was in the beginning. False if it is not there.
+        """Delete it at a worker: who needs it there again finds it as it was first. False if it is not there.
 
         A state that Python forgets is deleted everywhere, without a message of its own.
         """
@@ -151,8 +151,8 @@ class Bound:
             raise TypeError(f"state.{name} is bound to a tensor of the plan, not to {type(value).__name__}")
         if value.recorder is not before.recorder:
             raise different_workers(before.recorder, value.recorder)
-        check(self._specs, name, value)  # type: ignore[arg-type]
-        self._handles[name] = value  # type: ignore[index]
+        check(self._specs, name, value)
+        self._handles[name] = value
 
     def __dir__(self) -> List[str]:
         return sorted(object.__getattribute__(self, "_handles"))

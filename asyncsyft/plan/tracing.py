@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NoReturn, Optional, Sequence, Set, Tuple, cast
+from typing import Any, Callable, Deque, Dict, List, NoReturn, Optional, Sequence, Tuple, cast
 
 from .. import ops, program
 from ..errors import LocalProtocolError

@@ -169,7 +169,7 @@ def different_workers(here: Recorder, there: Recorder) -> ValueError:
     if plan:
         other = there.worker if here.plan else here.worker
         return ValueError(
-            f"plan {plan!r} has no value for the tensor at {other}: give it as an argument, or make it part of its state"
+            f"plan {plan!r} has no value for the tensor at {other}: give it as an argument, or make it a state"
         )
     return ValueError(f"one tensor is at {here.worker}, the other at {there.worker}: move one first (x.move(worker))")
 

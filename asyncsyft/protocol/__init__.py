@@ -1,0 +1,7 @@
+"""The rules of one conversation between two peers, driven by frames alone. No await, no clock, no I/O."""
+
+from .conversation import Conversation
+from .lane import WINDOW, Lane, Request, Served, Server
+from .sending import MAX_ABOVE, MAX_LANES
+
+__all__ = ["MAX_ABOVE", "MAX_LANES", "WINDOW", "Conversation", "Lane", "Request", "Served", "Server"]

@@ -1,0 +1,227 @@
+"""The rules of one conversation: ids, lanes, answers, credit, resume. No await, no clock, no I/O.
+
+A conversation is what two peers have between them; it outlives the links that carry it. Either end may ask and serve.
+It is a *source* for a link: ``take`` gives the frames that may leave now, ``receive`` takes those that came. It does
+not know what a step means: requests are handed to a ``Server``, answers to the ``Request`` that waits for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional
+
+from .. import tensor, wire
+from ..errors import AsyncSyftError, LimitExceeded, RemoteProtocolError
+from ..wire import Answers, Cancel, ChunkOf, Credit, Failure, Frame, Parcel, Program, Resume, Values
+from .lane import Request, Served
+from .sending import MAX_UNSEEN, Sending
+
+
+class Conversation(Sending):
+    """One end of what two peers have between them. ``mine`` and ``theirs`` are the incarnations of the two lives."""
+
+    # The link's side: what came.
+
+    def receive(self, frame: Frame) -> None:
+        """Take one frame of this conversation. Raises: RemoteProtocolError, which ends the conversation."""
+        handler = _HANDLERS.get(frame.kind)
+        if handler is None:
+            raise RemoteProtocolError(f"a frame of kind {frame.kind} has no place in a conversation")
+        if self._greeted == (frame.kind == wire.RESUME):
+            raise RemoteProtocolError("a conversation on a new road begins with one resume")
+        if frame.size > wire.MAX_EXEMPT and frame.kind in _EXEMPT:
+            raise RemoteProtocolError(f"a frame of kind {frame.kind} and {frame.size} bytes, which no credit pays for")
+        message = wire.parse(frame)
+        if frame.flags & wire.COMPRESSED:
+            if wire.ZSTD not in self.can.get("codecs", ()):
+                raise RemoteProtocolError("a compressed frame for a peer that offers no codec")
+            frame = wire.expanded(frame)
+        handler(self, frame, message)
+
+    def _charge(self, frame: Frame) -> None:
+        lane = self.lane(frame.lane)
+        lane.received += frame.size
+        if lane.received > lane.allowed:
+            raise RemoteProtocolError(f"{lane.received} bytes on lane {frame.lane} where {lane.allowed} were granted")
+
+    def _on_seen(self, seen: int) -> None:
+        if seen > self.floor:
+            raise RemoteProtocolError(f"answers seen up to {seen} where {self.floor} were given")
+        while self.forgotten < seen:
+            self.forgotten += 1
+            self.served.pop(self.forgotten, None)
+
+    def _on_resume(self, frame: Frame, message: Resume) -> None:
+        if message.mine != self.theirs or message.yours != self.mine:
+            raise RemoteProtocolError("a resume of another pair of lives")
+        if message.received > self.last_id:
+            raise RemoteProtocolError(f"received up to {message.received} where {self.last_id} were sent")
+        if message.received < self.seen:
+            raise RemoteProtocolError(f"received up to {message.received} where {self.seen} were answered")
+        self._greeted = True
+        self.they_can = message.can
+        codecs = message.can.get("codecs")
+        self._they_expand = type(codecs) is list and wire.ZSTD in codecs
+        self._on_seen(message.seen)
+        if not self._resumed:
+            self._resend(message.received)
+        self._resumed = True
+        self.wake()
+
+    def _on_credit(self, frame: Frame, message: Credit) -> None:
+        self._on_seen(message.seen)
+        speed = self.lane(frame.lane).grant(message.granted, self.now)
+        if speed is not None:
+            self.policy.carried(speed)
+        self.wake()
+
+    def _on_cancel(self, frame: Frame, message: Cancel) -> None:
+        self._on_seen(message.seen)
+        if not self.forgotten < frame.id <= self.received:
+            return
+        served = self.served[frame.id]
+        if self.lane(served.lane).drop(served, message.step):
+            # Nobody wants the rest of a large answer: without it, the request may be answered.
+            served.answers = [a for a in served.answers if isinstance(a[1], Parcel) or a[1].step != message.step]
+            served.unsent -= 1
+            if served.done and not served.unsent:
+                self._answered(served)
+                self.wake()
+        self.server.cancel(self, frame.id, message.step)
+
+    def _on_program(self, frame: Frame, message: Program) -> None:
+        self._charge(frame)
+        self._on_seen(message.seen)
+        if 0 < frame.id <= self.received:  # resent: it is answered or running
+            self.consumed(frame.lane, frame.size, self.generation)
+            return
+        if frame.id != self.received + 1:
+            raise RemoteProtocolError(f"request {frame.id} where {self.received + 1} was due")
+        if frame.id - self.forgotten > MAX_UNSEEN:
+            raise RemoteProtocolError(f"{frame.id - self.forgotten} requests whose answers were not seen")
+        self.received = frame.id
+        served = self.served[frame.id] = Served(frame.id, frame.lane)
+        self.server.program(self, served, message, frame.body, frame.size)
+
+    def _on_chunk(self, frame: Frame, message: ChunkOf) -> None:
+        self._charge(frame)
+        self._on_seen(message.seen)
+        if not frame.flags & wire.OF_ANSWER:
+            if not 0 < frame.id <= self.received:
+                raise RemoteProtocolError(f"a chunk for request {frame.id}, which did not come")
+            if frame.id in self.served:
+                self.server.chunk(self, frame.id, message, frame.body)
+        else:
+            request = self._request(frame.id)
+            if request is not None:
+                self._land(request, message, frame.body)
+        self.consumed(frame.lane, frame.size, self.generation)
+
+    def _land(self, request: Request, chunk: ChunkOf, body: memoryview) -> None:
+        if not request.wants(chunk.step):
+            return  # a resend of what has landed, or nobody waits for it any more
+        landing = request.landings.get(chunk.step)
+        if landing is None:
+            try:
+                dtype, shape, _ = tensor.check_descr(chunk.descr, chunk.shape)
+                landing = request.landings[chunk.step] = tensor.Landing(dtype, shape)
+            except LimitExceeded as error:
+                self._failed(Failure(request.id, chunk.step, error.code, "", error.message, "", request.id, chunk.step))
+                return
+        whole = landing.land(chunk.offset, body)
+        request.progress(chunk.step, landing.at, landing.nbytes)
+        if whole:
+            del request.landings[chunk.step]
+            request.value(chunk.step, landing.array)
+
+    def _on_values(self, frame: Frame, message: Values) -> None:
+        self._charge(frame)
+        self._on_seen(message.seen)
+        request = self._request(frame.id)
+        if request is not None:
+            body = frame.body
+            for step, descr, shape, offset in message.values:
+                if request.wants(step):
+                    request.value(step, _value(descr, shape, offset, body))
+            if frame.flags & wire.LAST:
+                self._settle(frame.id)
+        self.consumed(frame.lane, frame.size, self.generation)
+
+    def _request(self, number: int) -> Optional[Request]:
+        request = self.unanswered.get(number)
+        if request is None and not 0 < number <= self.last_id:
+            raise RemoteProtocolError(f"an answer to request {number}, which was never made")
+        return request
+
+    def _on_answers(self, frame: Frame, message: Answers) -> None:
+        if frame.id > self.last_id:
+            raise RemoteProtocolError(f"answered up to {frame.id} where {self.last_id} were asked")
+        self._on_seen(message.seen)
+        for failure in message.failures:
+            self._failed(failure)
+        for number in message.above:
+            self._request(number)
+            self._settle(number)
+        # Ids are asked in order, so the first of the table is the lowest.
+        while self.unanswered and (lowest := next(iter(self.unanswered))) <= frame.id:
+            self._settle(lowest)
+
+    def _failed(self, failure: Failure) -> None:
+        request = self._request(failure.id)
+        if request is not None and failure.step not in request.failures:
+            request.failures.add(failure.step)
+            request.failed(failure)
+
+    def _settle(self, number: int) -> None:
+        request = self.unanswered.pop(number, None)
+        if request is None:
+            return
+        if number == self.seen + 1:
+            self.seen = number
+            while self.seen + 1 in self._done_above:
+                self.seen += 1
+                self._done_above.remove(self.seen)
+        else:
+            self._done_above.add(number)
+        request.settled()
+        if self._held_back:
+            self.wake()
+
+    def end(self, error: AsyncSyftError) -> None:
+        """The conversation is over; every request that waits is told why. Idempotent."""
+        if self.ended is not None:
+            return
+        self.ended = error
+        waiting = list(self.unanswered.values())
+        for lane in self.lanes.values():
+            waiting.extend(o for o, _ in lane.queue if isinstance(o, Request) and not o.id)
+            lane.queue.clear()
+            lane.bulk.clear()
+        self.unanswered.clear()
+        self.served.clear()
+        for request in waiting:
+            request.lost(error)
+
+
+def _value(descr: str, shape: List[int], offset: int, body: memoryview) -> Any:
+    is_document = descr == wire.DOCUMENT
+    try:
+        dtype, dims, nbytes = tensor.check_descr("|u1" if is_document else descr, shape)
+    except LimitExceeded as error:
+        raise RemoteProtocolError(error.message) from None
+    if offset + nbytes > len(body) or offset & 7:
+        raise RemoteProtocolError(f"a value of {nbytes} bytes at {offset} in a body of {len(body)}")
+    if is_document:
+        return wire.document(body[offset : offset + nbytes])
+    return tensor.copy_at(dtype, dims, nbytes, body, offset)
+
+
+_EXEMPT = frozenset((wire.RESUME, wire.CREDIT, wire.CANCEL, wire.ANSWERS))
+_HANDLERS: Dict[int, Callable[[Conversation, Frame, Any], None]] = {
+    wire.RESUME: Conversation._on_resume,
+    wire.CREDIT: Conversation._on_credit,
+    wire.CANCEL: Conversation._on_cancel,
+    wire.ANSWERS: Conversation._on_answers,
+    wire.PROGRAM: Conversation._on_program,
+    wire.VALUES: Conversation._on_values,
+    wire.CHUNK_OF: Conversation._on_chunk,
+}
