@@ -29,7 +29,7 @@ from .wire import HEADER, HEADER_SIZE, Frame, Hello, Parcel, PeerInfo
 logger = logging.getLogger(__name__)
 
 #: Beside the credit of its lanes, a pair may have this much on its way: frames that no credit pays for.
-EXEMPT_ROOM = 4 << 20
+EXEMPT_ROOM = 2 << 20
 #: Frames in a row go on as one piece up to this size, so that pieces and the little beside them fit a message.
 MAX_PIECE = wire.MAX_FRAME + wire.CHUNK
 #: Bytes that wait for one destination, from all senders; past it, it does not read and is cut.
@@ -80,7 +80,7 @@ class Outbox:
         self.member.waiting -= used
         if self.ended and not frames:
             del self.member.outboxes[self.sender]
-        return used
+        return max(used, budget) if frames else used
 
 
 class Member:

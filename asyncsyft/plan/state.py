@@ -151,7 +151,7 @@ class Bound:
             raise TypeError(f"state.{name} is bound to a tensor of the plan, not to {type(value).__name__}")
         if value.recorder is not before.recorder:
             raise different_workers(before.recorder, value.recorder)
-        check(self._specs, name, value)
+        check(self._specs, name, value)  # type: ignore[arg-type]
         self._handles[name] = value
 
     def __dir__(self) -> List[str]:
