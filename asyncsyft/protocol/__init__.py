@@ -2,6 +2,17 @@
 
 from .conversation import Conversation
 from .lane import WINDOW, Lane, Request, Served, Server
-from .sending import MAX_ABOVE, MAX_LANES
+from .sending import MAX_ABOVE, MAX_LANES, MAX_REQUESTS, MAX_UNSEEN
 
-__all__ = ["MAX_ABOVE", "MAX_LANES", "WINDOW", "Conversation", "Lane", "Request", "Served", "Server"]
+__all__ = [
+    "MAX_ABOVE",
+    "MAX_LANES",
+    "MAX_REQUESTS",
+    "MAX_UNSEEN",
+    "WINDOW",
+    "Conversation",
+    "Lane",
+    "Request",
+    "Served",
+    "Server",
+]
