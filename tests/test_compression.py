@@ -102,4 +102,5 @@ def test_mutated_frames_expand_or_are_refused(data: bytes, at: int, flip: int) -
     packed = bytearray(zstandard.ZstdCompressor(write_checksum=True).compress(data))
     packed[at % len(packed)] ^= flip
     with contextlib.suppress(RemoteProtocolError):
-        assert expand(memoryview(packed), len(data)) == data
+        # A flipped bit of the frame's own header may name another size and no checksum; never more than was allowed.
+        assert len(expand(memoryview(packed), len(data))) <= len(data)
