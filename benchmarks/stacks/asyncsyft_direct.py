@@ -33,7 +33,7 @@ class Calls:
 
     async def _loop(self, until: float, counts: List[int]) -> None:
         x, y, done = self._x, self._y, 0
-        while time.perf_counter() < until:
+        while not done or time.perf_counter() < until:
             await (x + y).get()
             done += 1
         counts.append(done)
@@ -55,7 +55,7 @@ class Calls:
     async def steps(self, seconds: float) -> Sample:
         x, y, done = self._x, self._y, 0
         start = time.perf_counter()
-        while time.perf_counter() < start + seconds:
+        while not done or time.perf_counter() < start + seconds:
             for _ in range(STEPS_AT_ONCE):
                 z = x + y
             done += STEPS_AT_ONCE

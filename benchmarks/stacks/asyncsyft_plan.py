@@ -41,7 +41,7 @@ async def client(port: int) -> AsyncIterator[Mapping[str, Measure]]:
 
         async def plan(seconds: float) -> Sample:
             done, start = 0, time.perf_counter()
-            while time.perf_counter() < start + seconds:
+            while not done or time.perf_counter() < start + seconds:
                 for _ in range(AT_ONCE):
                     z = adds(x, y)
                 done += AT_ONCE * STEPS

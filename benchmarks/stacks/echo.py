@@ -37,7 +37,7 @@ async def calls(call: Callable[[], Awaitable[object]], seconds: float, in_flight
 
     async def loop() -> int:
         done = 0
-        while time.perf_counter() < start + seconds:
+        while not done or time.perf_counter() < start + seconds:
             await call()
             done += 1
         return done

@@ -22,7 +22,7 @@ async def client() -> AsyncIterator[Mapping[str, Measure]]:
 
     async def adds(seconds: float) -> Sample:
         done, start = 0, time.perf_counter()
-        while time.perf_counter() < start + seconds:
+        while not done or time.perf_counter() < start + seconds:
             sum_ = np.zeros(10, "float32")
             for term in terms:
                 sum_ = np.add(sum_, term)

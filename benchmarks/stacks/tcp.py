@@ -67,7 +67,7 @@ async def client(port: int) -> AsyncIterator[Mapping[str, Measure]]:
 
         async def echo_1(seconds: float) -> Sample:
             done, start, message = 0, time.perf_counter(), b"S" + bytes(SMALL - 1)
-            while time.perf_counter() < start + seconds:
+            while not done or time.perf_counter() < start + seconds:
                 sock.sendall(message)
                 _receive(sock, SMALL, buffer)
                 done += 1
