@@ -172,12 +172,12 @@ def unpack_plan(packed: Union[bytes, memoryview], max_steps: int) -> PlanData:
 def _head(plain: Any) -> PlanData:
     if type(plain) is not dict:
         raise Refused("a plan begins with a map")
-    name, version, state = plain.get("name"), plain.get("version"), plain.get("state")
+    name, version = plain.get("name"), plain.get("version")
     outputs, updates = plain.get("outputs"), plain.get("updates")
     inputs, constants = _count(plain.get("inputs"), "inputs"), _count(plain.get("constants"), "constants")
     if type(name) is not str or len(name) > MAX_NAME or type(version) is not int or not 0 <= version <= MAX_ID:
         raise Refused(f"a plan has a name of at most {MAX_NAME} characters, and a whole number as its version")
-    state = check_names(state)
+    state = check_names(plain.get("state"))
     if type(outputs) is not list or type(updates) is not dict or not set(updates) <= set(state):
         raise Refused("a plan has outputs, and updates of its state")
     _count(len(outputs), "outputs")
