@@ -42,7 +42,6 @@ HANDSHAKE_TIMEOUT = 10.0
 #: Seconds between looks at what is still to be sent when a peer closes.
 QUIET = 0.005
 Admit = Callable[[Hello, Transport], None]
-NO_INCARNATION = bytes(wire.INCARNATION_SIZE)
 
 
 class NoServer:
@@ -304,7 +303,7 @@ class Peer:
             self._refuse(road, frame, "no conversation: resume it first")
             return None
         resume = wire.parse(frame)
-        if resume.yours not in (self.incarnation, NO_INCARNATION):
+        if resume.yours != self.incarnation:
             self._refuse(road, frame, f"{self.name} is not who you knew: it was started anew")
             return None
         self._end(road, frame.sender, WorkerLost("it came back with a new incarnation"))

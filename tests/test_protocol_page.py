@@ -10,13 +10,13 @@ from typing import Any, Dict, List
 
 import pytest
 
-from asyncsyft import link, ops, peer, program, protocol, store, tensor, wire
+from asyncsyft import link, ops, peer, program, protocol, relay, store, tensor, wire
 from asyncsyft.executor import moves, steps
 from asyncsyft.ops.table import REQUIRED, Op
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "protocol.md").read_text("utf-8")
-MODULES = (wire, protocol, program, tensor, store, steps, moves, link, peer)
+MODULES = (wire, protocol, program, tensor, store, steps, moves, link, peer, relay)
 
 
 def hexes() -> List[str]:

@@ -187,6 +187,14 @@ def _check_resumes(probe: Probe) -> None:
 
 
 @check
+async def resume_comes_once(target: Target) -> None:
+    """A second resume of a conversation on one link ends it."""
+    async with target.link() as probe:
+        probe.resume()
+        await probe.broken_off("a second resume")
+
+
+@check
 async def no_conversation(target: Target) -> None:
     """A request without a conversation is refused with UnknownPeer and the request's id, and is not run."""
     async with target.link(resume=False) as probe:
