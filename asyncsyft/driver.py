@@ -23,7 +23,7 @@ from .link import HEARTBEAT, SILENCE
 from .ops import Spec
 from .peer import DRIVER, WORKER, Peer, Road
 from .protocol import Conversation
-from .remote import Creator, Failures, Recorder, RemoteTensor
+from .remote import Creator, Failures, Recorder, RemoteTensor, described
 from .remote.failures import current_scope
 from .remote.recorder import Progress
 from .transport import Transport
@@ -94,10 +94,9 @@ class RemoteWorker(Creator):
         params = {"query": list(query), "base": base, "most": most}
         found = await self.recorder.ask([program.SEARCH, 0, [], params])
         tensors = []
-        for entry in found:
-            dtype, shape, _ = tensor.check_descr(entry["dtype"], entry["shape"])
-            remote = RemoteTensor(self.recorder, entry["id"], Spec(dtype, shape))
-            tensors.append(remote)
+        for at, entry in enumerate(found if type(found) is list else [found]):
+            spec = described(entry, self.name)
+            tensors.append(RemoteTensor(self.recorder, base + at, spec))
         return tensors
 
     async def plans(self) -> List[Dict[str, Any]]:

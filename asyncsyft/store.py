@@ -46,10 +46,12 @@ class Label(NamedTuple):
 class Pending:
     """An object that is on its way: chunks are arriving, a move is under way, or its program is parked."""
 
-    __slots__ = ("doomed", "nbytes", "waiters")
+    __slots__ = ("doomed", "nbytes", "turns", "waiters")
 
     def __init__(self, nbytes: int = 0) -> None:
         self.waiters: List[Callable[[int, Optional[Outcome]], None]] = []
+        #: Of these, who may bind it anew: those behind wait for them too.
+        self.turns: Set[Callable[[int, Optional[Outcome]], None]] = set()
         self.doomed = False  # deleted before it came
         self.nbytes = nbytes  # room that is kept for it
 
@@ -131,7 +133,7 @@ class Space:
         return True
 
     def settle(self, number: int) -> None:
-        """What was pending is here now, as an array or a failure: tell who waits."""
+        """What was pending is here now, as an array or a failure: tell who waits, up to one who takes a turn at it."""
         pending = self.pending.pop(number, None)
         if pending is None:
             return
@@ -139,7 +141,13 @@ class Space:
         outcome = self.outcome(number)
         if pending.doomed:  # only for those who named it before it was deleted
             self.delete(number)
-        for waiter in pending.waiters:
+        waiters, pending.nbytes = pending.waiters, 0
+        for at, waiter in enumerate(waiters):
+            if waiter in pending.turns:
+                pending.waiters = waiters[at + 1 :]
+                self.pending[number] = pending
+                waiter(number, outcome)
+                return
             waiter(number, outcome)
 
     def resolve(self, number: int, outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import OPS
 from .peer import WORKER, Peer, Road, admit, join_address, split_address
+from .program import MAX_PLAN_STEPS
 from .protocol import Conversation
 from .store import DEFAULT_LIMIT, Store
 from .transport import Transport
@@ -37,6 +38,7 @@ class Worker(Lifetime):
     ``relay``: a ws:// or wss:// URL. ``listen``: "host:port", port 0 for a free one; ``address`` tells which.
     ``limit``: bytes that it holds at most. ``release_after``: seconds that the objects of a driver who vanished are
     kept. ``ssl``: for dialling and for listening. ``insecure``: accept peers without a token that are not local.
+    ``max_plan_steps``: longer plans are refused.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class Worker(Lifetime):
         heartbeat: float = HEARTBEAT,
         silence: float = SILENCE,
         compression: str = AUTO,
+        max_plan_steps: int = MAX_PLAN_STEPS,
     ) -> None:
         self.name = name
-        self.store = Store(limit)
+        self.store = Store(limit, max_plan_steps)
         self.executor = Executor(self.store, name)
-        can = {"level": LEVEL, "ops": sorted(OPS), "limits": {"bytes": limit}}
+        can = {"level": LEVEL, "ops": sorted(OPS), "limits": {"bytes": limit, "plan_steps": max_plan_steps}}
         self.peer = Peer(
             name, WORKER, server=self.executor, can=can, heartbeat=heartbeat, silence=silence, compression=compression
         )

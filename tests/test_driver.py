@@ -11,7 +11,7 @@ import pytest
 import asyncsyft
 from asyncsyft import wire
 from asyncsyft.driver import Driver
-from asyncsyft.errors import LocalProtocolError, OpFailed, RemoteProtocolError, WorkerLost
+from asyncsyft.errors import LimitExceeded, LocalProtocolError, OpFailed, RemoteProtocolError, WorkerLost
 from asyncsyft.transport import memory_pair
 from tests.journeys.kit import SECONDS, town, until
 from tests.journeys.scripted import Scripted, packed, scripted
@@ -151,7 +151,6 @@ async def answering(relay: Scripted, answer: Any) -> None:
         packed(wire.VALUES, [0, [[0, "|O", [1], 0]]], bytes(8), number=1, sender=2),
         packed(wire.VALUES, [0, [[0, "<f8", [1 << 60], 0]]], bytes(8), number=1, sender=2),
         packed(wire.VALUES, [0, [[0, "<f8", [2], 0]]], bytes(8), number=1, sender=2),
-        packed(wire.CHUNK_OF, [0, 0, "<f8", [1 << 60], 0], bytes(8), number=1, sender=2, flags=wire.OF_ANSWER),
         packed(wire.CHUNK_OF, [0, 0, "<f8", [9], 8], bytes(8), number=1, sender=2, flags=wire.OF_ANSWER),
         packed(wire.ANSWERS, [0, [], []], number=9, sender=2),
         packed(wire.ANSWERS, [0, [9], []], sender=2),
@@ -175,6 +174,23 @@ async def test_a_worker_that_answers_nonsense(answer: bytes) -> None:
             tasks.cancel_scope.cancel()
 
 
+async def test_a_tensor_past_all_limits_fails_alone() -> None:
+    near, far = memory_pair()
+
+    async def dial() -> Any:
+        return near
+
+    answer = packed(wire.CHUNK_OF, [0, 0, "<f8", [1 << 60], 0], bytes(8), number=1, sender=2, flags=wire.OF_ANSWER)
+    with anyio.fail_after(SECONDS):
+        async with scripted(far) as relay, anyio.create_task_group() as tasks:
+            tasks.start_soon(answering, relay, answer)
+            async with Driver(dial, "one") as driver:
+                with pytest.raises(LimitExceeded, match="past the limit"):
+                    await driver["alice"].recorder.ask(["get", 0, [1]])
+                relay.transport.abort()
+            tasks.cancel_scope.cancel()
+
+
 async def test_documents_that_say_nonsense_are_errors_of_ours() -> None:
     near, far = memory_pair()
 
@@ -189,6 +205,7 @@ async def test_documents_that_say_nonsense_are_errors_of_ours() -> None:
             async with Driver(dial, "one") as driver:
                 with pytest.raises(RemoteProtocolError):
                     await driver["alice"].search("x")
+                relay.transport.abort()  # it will answer nothing more, and closing would wait a while for it
             tasks.cancel_scope.cancel()
 
 

@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional, Sequence
 import click
 
 from ..errors import LinkError
+from ..program import MAX_PLAN_STEPS
 from ..store import DEFAULT_LIMIT
 from ..tensor import Array, descriptor
 from ..worker import Worker
@@ -32,6 +33,13 @@ from .running import Signals, run
 @click.option("--tag", multiple=True, metavar="TEXT", help="A tag on all that is loaded; repeatable.")
 @click.option(
     "--limit", type=options.Size(), default=DEFAULT_LIMIT, show_default="8GiB", help="Bytes that it holds at most."
+)
+@click.option(
+    "--max-plan-steps",
+    type=click.IntRange(min=1),
+    default=MAX_PLAN_STEPS,
+    show_default=True,
+    help="Steps of a plan; longer ones are refused.",
 )
 @click.option("--insecure", is_flag=True, help="With --listen: accept drivers of other machines without a token.")
 @options.common
@@ -77,6 +85,7 @@ async def serve(
     tls_cert: Optional[str],
     tls_key: Optional[str],
     limit: int,
+    max_plan_steps: int,
     insecure: bool,
 ) -> None:
     """Work until a signal comes. Raises: LinkError when the relay is lost."""
@@ -85,7 +94,8 @@ async def serve(
     if relay is None and ca:
         raise click.UsageError("--ca is for --relay")
     context = options.listening(tls_cert, tls_key) if relay is None else options.dialling(relay, ca)
-    worker = Worker(name, relay, listen=listen, token=token, ssl=context, limit=limit, insecure=insecure)
+    bounds = {"limit": limit, "max_plan_steps": max_plan_steps}
+    worker = Worker(name, relay, listen=listen, token=token, ssl=context, insecure=insecure, **bounds)
     for key, array in arrays.items():
         worker.store.check_room(array.nbytes)
         worker.load(key, array, tags)

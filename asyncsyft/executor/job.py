@@ -40,7 +40,7 @@ class Job:
         self.missing = 0  # pending objects that it is parked for
         self.captured: Dict[int, Outcome] = {}  # inputs kept for it while it was parked
         self.lent: List[int] = []  # of these, what was deleted since and is lent to it while it runs
-        self.made: Dict[int, None] = {}  # outputs that are pending because it was parked, in order
+        self.made: Dict[int, None] = {}  # outputs, and states, that are pending because it was parked, in order
         self.finished = False
 
     @property
@@ -93,6 +93,7 @@ class Job:
     def abandon(self, step: int, outs: Tuple[int, ...]) -> None:
         """The job will not bring these objects: who waits for them is told."""
         for out in outs:
+            self.made.pop(out, None)
             if self.space.outcome(out) is None:
                 cause = self.fail(step, Cancelled("the conversation that was to bring it has ended"), "", ())
                 self.space.resolve(out, cause)

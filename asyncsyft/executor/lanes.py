@@ -165,9 +165,13 @@ class Executor:
         if not awaited:
             return False
 
+        states = {number for step in steps for number in raw_states(step)}
+
         def arrived(number: int, outcome: Optional[Outcome]) -> None:
             if outcome is not None:
                 job.captured[number] = outcome
+            if number in states:
+                job.made[number] = None
             job.missing -= 1
             if not job.missing:
                 self._ready.append((lane, job))
@@ -180,14 +184,17 @@ class Executor:
         self._take_back(job)
         for number in awaited:
             space.pending[number].waiters.append(arrived)
+            if number in states:
+                space.pending[number].turns.add(arrived)
         job.missing = len(awaited)
         lane.parked.add(job)
         for out in [out for step in steps for out in raw_outs(step)]:
             if not space.knows(out):
                 space.expect(out)
                 job.made[out] = None
-        # A state that it reads or may bind anew is on its way too: later programs that name it keep their place.
-        for state in {number for step in steps for number in raw_states(step)} - awaited:
+        # A state that it reads or may bind anew is on its way too, and goes from one to the next in order: later
+        # programs that name it keep their place.
+        for state in states - awaited:
             if state not in space.pending:
                 space.expect(state)
                 job.made[state] = None
@@ -209,7 +216,8 @@ class Executor:
 
     def _begin(self, lane: LaneQueue, job: Job) -> None:
         if (job.conversation, job.served.id) not in self.jobs:
-            return  # its conversation ended while it was parked
+            job.abandon(job.index, tuple(job.made))  # its conversation ended while it was parked
+            return
         job.conversation.consumed(job.lane, job.size, job.generation)
         job.size = 0
         job.lent = [number for number in job.captured if job.space.outcome(number) is None]
@@ -250,7 +258,8 @@ class Executor:
         lane.running -= 1
         self.steps_run += len(job.steps) + job.plan_steps
         self._take_back(job)
-        for number in job.made:
+        made, job.made = job.made, {}
+        for number in made:
             job.space.settle(number)
         job.body = b""  # a view into the message that brought it, which must be let go
         job.finished = True

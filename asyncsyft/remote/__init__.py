@@ -2,7 +2,8 @@
 
 from .creation import Creator
 from .failures import Failures
+from .handle import described
 from .recorder import Recorder
 from .tensor import RemoteTensor, call
 
-__all__ = ["Creator", "Failures", "Recorder", "RemoteTensor", "call"]
+__all__ = ["Creator", "Failures", "Recorder", "RemoteTensor", "call", "described"]

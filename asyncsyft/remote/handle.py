@@ -9,7 +9,7 @@ import os
 from typing import Any, Dict, Optional, Protocol, Tuple, TypeVar
 
 from .. import program, tensor
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, RemoteProtocolError
 from ..ops import Spec
 from ..tensor import Array, DType
 from .recorder import Progress, Recorder
@@ -22,6 +22,14 @@ class Place(Protocol):
 
     name: str
     recorder: Recorder
+
+
+def described(said: Any, worker: str) -> Spec:
+    """Dtype and shape in a worker's description of a tensor. Raises: RemoteProtocolError, LimitExceeded."""
+    if type(said) is not dict:
+        raise RemoteProtocolError(f"{worker} describes a tensor as {said!r:.60}")
+    dtype, shape, _ = tensor.check_descr(said.get("dtype"), said.get("shape"))
+    return Spec(dtype, shape)
 
 
 class Handle:
@@ -111,9 +119,9 @@ class Handle:
         """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``."""
         number = self.live_id()
         info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [number]])
-        dtype, shape, _ = tensor.check_descr(info.get("dtype"), info.get("shape"))
+        spec = described(info, self.worker)
         if self.id == number:  # x[key] = value may have given it another tensor meanwhile
-            self.spec = Spec(dtype, shape)
+            self.spec = spec
         return info
 
     # What is recorded.
