@@ -94,8 +94,16 @@ async def serve(
     if relay is None and ca:
         raise click.UsageError("--ca is for --relay")
     context = options.listening(tls_cert, tls_key) if relay is None else options.dialling(relay, ca)
-    bounds = {"limit": limit, "max_plan_steps": max_plan_steps}
-    worker = Worker(name, relay, listen=listen, token=token, ssl=context, insecure=insecure, **bounds)
+    worker = Worker(
+        name,
+        relay,
+        listen=listen,
+        token=token,
+        ssl=context,
+        limit=limit,
+        max_plan_steps=max_plan_steps,
+        insecure=insecure,
+    )
     for key, array in arrays.items():
         worker.store.check_room(array.nbytes)
         worker.load(key, array, tags)
