@@ -101,7 +101,7 @@ async def test_training_is_numpys_and_each_worker_has_a_state_of_its_own() -> No
 
 
 async def test_a_call_that_waits_for_its_input_keeps_its_place_among_those_of_its_state() -> None:
-    state, train, predict = model()
+    state, train, _ = model()
     x = np.random.default_rng(0).normal(size=(20_000, 3))
     y = x @ np.ones((3, 1))
     with anyio.fail_after(SECONDS):

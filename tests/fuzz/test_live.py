@@ -18,7 +18,7 @@ from asyncsyft import wire
 from asyncsyft.driver import Driver
 from asyncsyft.errors import AsyncSyftError
 from asyncsyft.transport import memory_pair
-from tests.journeys.kit import Town, bystander, town
+from tests.journeys.kit import SECONDS, Town, bystander, town
 from tests.journeys.scripted import Scripted, packed, scripted
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +100,7 @@ async def mischief(made: Town, rng: random.Random, keep: int) -> None:
 @pytest.mark.parametrize("road", ["memory", "direct"])
 async def test_others_go_on_whatever_one_says(road: str, keep: int, caplog: pytest.LogCaptureFixture) -> None:
     rng = random.Random(f"{road} {keep}")
-    async with town(road, "alice") as made, bystander(made) as other:
+    async with town(road, "alice", seconds=SECONDS + ROUNDS / 4) as made, bystander(made) as other:
         for _ in range(ROUNDS):
             await mischief(made, rng, keep)
         await other.goes_on()

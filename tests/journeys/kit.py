@@ -124,12 +124,14 @@ def leftovers(worker: Worker, lives: Set[bytes]) -> Dict[str, Any]:
 
 
 @asynccontextmanager
-async def town(road: str, *names: str, relay: Optional[Dict[str, Any]] = None, **options: Any) -> AsyncIterator[Town]:
+async def town(
+    road: str, *names: str, relay: Optional[Dict[str, Any]] = None, seconds: float = SECONDS, **options: Any
+) -> AsyncIterator[Town]:
     """A relay and workers of these names; ``options`` go to each worker, ``relay`` holds those of the relay.
 
     On leaving, after the drivers have left: nothing of them may be held anywhere.
     """
-    with anyio.fail_after(SECONDS):
+    with anyio.fail_after(seconds):
         async with AsyncExitStack() as stack:
             crossing = None
             if road != "direct":
