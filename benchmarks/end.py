@@ -104,8 +104,6 @@ def main() -> None:
     does = functools.partial(drive, stack, ports) if role == "drive" else functools.partial(serve, stack, role, ports)
     try:
         anyio.run(does, backend=stack.BACKEND)
-    except NotImplementedError as why:
-        tell(failed=str(why))
     except Exception as why:  # noqa: BLE001 - told to the one that started this end
         traceback.print_exc()
         tell(failed=f"{type(why).__name__}: {why}")
