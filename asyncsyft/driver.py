@@ -231,6 +231,7 @@ class Driver(Lifetime):
             for worker in list(self.workers.values()):
                 if worker.recorder.forgotten:
                     worker.recorder.close_program()
+                worker.recorder.conversation.acknowledge()
 
     def _joined(self, road: Road, info: PeerInfo) -> None:
         if info.role != WORKER:

@@ -12,6 +12,7 @@ import asyncsyft
 from asyncsyft import wire
 from asyncsyft.driver import Driver
 from asyncsyft.errors import LimitExceeded, LocalProtocolError, OpFailed, RemoteProtocolError, WorkerLost
+from asyncsyft.testing import cluster
 from asyncsyft.transport import memory_pair
 from tests.journeys.kit import SECONDS, town, until
 from tests.journeys.scripted import Scripted, packed, scripted
@@ -252,3 +253,12 @@ async def test_a_program_too_large_for_a_frame_is_ours_to_tell() -> None:
                 await slot
         x = await alice.send(np.ones(2))
         np.testing.assert_array_equal(await x.get(), np.ones(2))
+
+
+async def test_an_idle_driver_lets_the_worker_forget_what_it_answered() -> None:
+    with anyio.fail_after(SECONDS):
+        async with cluster("alice") as here:
+            x = await here.driver["alice"].send(np.ones(1 << 13))
+            await x.get()
+            (talk,) = here.workers["alice"].peer.roads[0].conversations.values()
+            await until(lambda: not talk.served)  # the last answer is pinned until the driver says that it has seen it

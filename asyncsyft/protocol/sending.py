@@ -62,6 +62,7 @@ class Sending:
         self._control: Deque[Tuple[Parcel, int]] = deque()
         self._grants: Set[int] = set()
         self._answers_due = False
+        self._acknowledged = 0  # answers seen, as ``acknowledge`` last said
         self._held_back = False  # a request waits for answers to others
         self._new_above: List[int] = []
         self._new_failures: Deque[Failure] = deque()
@@ -154,6 +155,13 @@ class Sending:
         if at.consumed + WINDOW - at.allowed >= WINDOW // 2:
             at.allowed = at.consumed + WINDOW
             self._grants.add(lane)
+            self.wake()
+
+    def acknowledge(self) -> None:
+        """Say which answers were seen, if nothing that left said so: the far end keeps them until then."""
+        if self.seen > self._acknowledged and self._resumed and self.ended is None:
+            self._acknowledged = self.seen
+            self._grants.add(self.lane(0).number)
             self.wake()
 
     # The link's side: what may leave.
