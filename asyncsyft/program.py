@@ -133,8 +133,8 @@ class PlanData(NamedTuple):
     updates: Dict[str, int]
 
     def pack(self) -> bytes:
-        """As it travels: a msgpack map of all but the steps, and after it the steps, one by one."""
-        head = {key: value for key, value in self._asdict().items() if key != "steps"}
+        """As it travels: a msgpack map of all but the steps, of which it has the number, and then the steps."""
+        head = {**self._asdict(), "steps": len(self.steps)}
         return b"".join([msgpack.packb(head), *(msgpack.packb(plain(step)) for step in self.steps)])
 
 
@@ -149,17 +149,16 @@ def unpack_plan(packed: Union[bytes, memoryview], max_steps: int) -> PlanData:
     unpacker = msgpack.Unpacker(strict_map_key=True, max_array_len=MAX_LIST, max_buffer_size=len(packed) or 1)
     unpacker.feed(packed)
     try:
-        items = iter(unpacker)
-        data = _head(next(items, None))
-        given = data.inputs + len(data.state) + data.constants
-        written = given
-        for raw in items:
-            if len(data.steps) == max_steps:
-                raise LimitExceeded(f"a plan of more than {max_steps} steps is past this worker's limit")
-            data.steps.append(_plan_step(raw, written))
+        head: Any = next(unpacker, None)
+        data = _head(head)
+        if head["steps"] > max_steps:
+            raise LimitExceeded(f"a plan of {head['steps']} steps is past this worker's limit of {max_steps}")
+        written = data.inputs + len(data.state) + data.constants
+        for _ in range(head["steps"]):
+            data.steps.append(_plan_step(next(unpacker, None), written))
             written += len(data.steps[-1].outs)
         if unpacker.tell() != len(packed):
-            raise ValueError("it ends within a step")
+            raise ValueError("there is more after the last step")
     # msgpack lets these out of hostile bytes.
     except (ValueError, RecursionError, MemoryError, TypeError, OverflowError) as error:
         raise Refused(f"a plan is a sequence of msgpack: {error!r:.120}") from None
@@ -177,6 +176,8 @@ def _head(plain: Any) -> PlanData:
     inputs, constants = _count(plain.get("inputs"), "inputs"), _count(plain.get("constants"), "constants")
     if type(name) is not str or len(name) > MAX_NAME or type(version) is not int or not 0 <= version <= MAX_ID:
         raise Refused(f"a plan has a name of at most {MAX_NAME} characters, and a whole number as its version")
+    if type(plain.get("steps")) is not int or plain["steps"] < 0:
+        raise Refused("a plan says how many steps it has")
     state = check_names(plain.get("state"))
     if type(outputs) is not list or type(updates) is not dict or not set(updates) <= set(state):
         raise Refused("a plan has outputs, and updates of its state")

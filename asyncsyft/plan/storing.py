@@ -6,8 +6,7 @@ It knows not what is stored; a worker that comes back as another has a recorder 
 from __future__ import annotations
 
 import itertools
-import weakref
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Deque, Dict, List, Sequence, Tuple
 
 from .. import program
 from ..remote import Recorder
@@ -21,15 +20,15 @@ class Kept:
 
     def __init__(self) -> None:
         self.serial = next(_SERIALS)
-        self._copies: List[Tuple[weakref.ReferenceType[Recorder], int]] = []
+        # (ids to forget at a worker, what is stored there, the id there): none of them leads back to the recorder, and
+        # a weak reference to that would be cleared before ``__del__``, if this is a part of a cycle.
+        self._copies: List[Tuple[Deque[int], Dict[int, int], int]] = []
 
     def __del__(self) -> None:
         # In any thread, also inside our own code: only note the ids.
-        for place, number in getattr(self, "_copies", ()):
-            recorder = place()
-            if recorder is not None:
-                recorder.forgotten.append(number)
-                recorder.stored.pop(self.serial, None)
+        for forgotten, stored, number in getattr(self, "_copies", ()):
+            if stored.pop(self.serial, None) is not None:
+                forgotten.append(number)
 
     def _store(self) -> Tuple[str, List[Array], Dict[str, Any]]:
         """The step that stores it: op, arrays (that never change), params."""
@@ -42,9 +41,9 @@ class Kept:
             op, arrays, params = self._store()
             number = recorder.new_id()
             _record(recorder, [op, number], arrays, params, depth + 1)
+            self._copies = [copy for copy in self._copies if self.serial in copy[1]]  # the others are gone
+            self._copies.append((recorder.forgotten, recorder.stored, number))
             recorder.stored[self.serial] = number
-            self._copies = [copy for copy in self._copies if copy[0]() is not None]
-            self._copies.append((weakref.ref(recorder), number))
         return number
 
     def drop_at(self, recorder: Recorder, depth: int) -> bool:
@@ -52,7 +51,6 @@ class Kept:
         number = recorder.stored.pop(self.serial, None)
         if number is None:
             return False
-        self._copies = [copy for copy in self._copies if copy[1] != number]
         recorder.record([program.DELETE, 0, [number]], depth)
         return True
 

@@ -365,6 +365,7 @@ class Recorder:
             return
         self.close_program()
         self.lost = error
+        self.stored.clear()
         for slot in self._room:
             slot.set(None)
         self._room.clear()

@@ -146,5 +146,5 @@ async def test_a_driver_only_ever_raises_errors_of_ours() -> None:
                         try:
                             await ask()
                         except AsyncSyftError as error:
-                            assert str(error)  # noqa: PT017 - some rounds are spoilt beyond an answer, others are not
+                            assert str(error)
                 tasks.cancel_scope.cancel()
