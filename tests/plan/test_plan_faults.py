@@ -173,8 +173,8 @@ def test_hostile_plans_are_refused_and_nothing_else(head, steps, numbered):
         inputs = held.given([np.ones(3), np.array(2.0), np.ones(1)][: held.data.inputs], None)
         with np.errstate(all="ignore"):
             held.run(held.compile(inputs), inputs, 1 << 20)
-    except RemoteError as error:
-        assert error.code in ("Refused", "LimitExceeded", "UnknownOp", "OpFailed")
+    except (Refused, LimitExceeded, UnknownOp, OpFailed):
+        pass
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: packed(steps=1) + tail))
@@ -250,15 +250,15 @@ async def test_a_plan_as_long_as_may_be_and_one_step_more(driver):
     @plan
     def f(x, steps):
         for _ in range(steps):
-            x = -x
+            x = x + 1.0
         return x
 
-    x = driver["alice"].ones(2)
-    assert (await f(x, 1 << 14).get()).tolist() == [1, 1]
+    x = driver["alice"].zeros(2)
+    assert (await f(x, 1 << 14).get()).tolist() == [1 << 14] * 2  # packed it is larger than a chunk
     result = f(x, (1 << 14) + 1)
     with pytest.raises(LimitExceeded, match="a plan of 16385 steps is past"):
         await result.get()
-    assert (await f(x, 3).get()).tolist() == [-1, -1]
+    assert (await f(x, 3).get()).tolist() == [3, 3]
 
 
 async def test_a_worker_that_takes_short_plans_only(anyio_backend):
