@@ -27,6 +27,13 @@ SPARSE, SPARSE_COST = 50.0, 1 / 4000e6 + 1 / 9000e6
 FIRST_PAUSE, LONGEST_PAUSE = 1, 64
 
 
+def check_mode(mode: object) -> str:
+    """One of "auto", "always" and "never". Raises: ValueError for anything else."""
+    if mode in (AUTO, ALWAYS, NEVER):
+        return str(mode)
+    raise ValueError(f"compression is auto, always or never, not {mode!r:.40}")
+
+
 class Policy:
     """Decides chunk by chunk for one stream of chunks; ``mode`` is "auto", "always" or "never"."""
 
@@ -34,9 +41,7 @@ class Policy:
 
     def __init__(self, mode: str = AUTO, bandwidth: Optional[float] = None) -> None:
         """Raises: ValueError for another mode."""
-        if mode not in (AUTO, ALWAYS, NEVER):
-            raise ValueError(f"compression is auto, always or never, not {mode!r}")
-        self.mode = mode
+        self.mode = check_mode(mode)
         #: Bytes per second that the link was seen to carry; None while unknown, which counts as fast.
         self.bandwidth = bandwidth
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False)

@@ -10,23 +10,23 @@ import logging
 import os
 import ssl as tls
 from types import TracebackType
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Type
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Type, Union
 
 import anyio
 import anyio.lowlevel
 
 from . import program, tensor, wire
 from .compression import AUTO, Policy
-from .errors import AsyncSyftError, LinkError, UnknownPeer, WorkerLost
+from .errors import AsyncSyftError, LinkClosed, Refused, UnknownPeer, WorkerLost
+from .identity import Key, KnownPeers, Path, known
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import Spec
-from .peer import DRIVER, WORKER, Peer, Road
+from .peer import DRIVER, RESUME_GRACE, WORKER, Dial, Peer, Redialling, Road
 from .protocol import Conversation
 from .remote import Creator, Failures, Recorder, RemoteTensor, described
 from .remote.failures import current_scope
 from .remote.recorder import Progress
-from .transport import Transport
 from .waiting import Slot
 from .websocket import dial
 from .wire import PeerInfo
@@ -38,22 +38,24 @@ SWEEP = 1.0
 #: Seconds that steps under way may take to be answered when a driver closes.
 DRAIN = 2.0
 
-Dial = Callable[[], Awaitable[Transport]]
-
 
 class RemoteWorker(Creator):
     """A worker, as a driver sees it: where tensors are sent and made."""
 
     def __init__(self, driver: Driver, road: Road, info: PeerInfo) -> None:
-        self.driver, self.road, self.info = driver, road, info
-        self.name = info.name
-        conversation = driver.peer.converse(road, info)
-        peer, relay = driver.peer, road.epoch if info.number else b""
-        pump = road.link.transport.pump
-        self.recorder = Recorder(conversation, info.name, driver.new_id, peer.slot, driver.failures, pump, relay)
+        self.driver, self.name = driver, info.name
+        peer = driver.peer
+        self.conversation = peer.converse(road, info)
+        relay = peer.incarnation if road.is_relayed else b""
+        self.recorder = Recorder(
+            self.conversation, info.name, driver.new_id, peer.slot, driver.failures, self._pump, relay
+        )
 
     def __repr__(self) -> str:
         return f"<RemoteWorker {self.name}>"
+
+    def _pump(self) -> None:
+        self.conversation.pump()
 
     async def send(
         self,
@@ -81,8 +83,10 @@ class RemoteWorker(Creator):
             remote = RemoteTensor(self.recorder, out, spec)
             try:
                 await landed
-            except BaseException:
+            except BaseException as error:
                 self.recorder.cancel(landed)
+                if isinstance(error, WorkerLost):
+                    raise remote.lost(error) from error
                 raise
         if name or tags:
             remote.tag(*tags, name=name)
@@ -110,46 +114,73 @@ class RemoteWorker(Creator):
         return counts
 
     async def ping(self) -> float:
-        """Seconds of one round trip to the worker, through relay and all."""
+        """Seconds of one round trip to the worker, through relay and all. Raises: LinkError when the link is lost."""
         begun = anyio.current_time()
-        await self.driver.peer.ping(self.road, self.info.number)
+        road = self.driver.peer.conversations.roads.get(self.conversation)
+        if road is None:
+            raise LinkClosed(f"the link to {self.name} is lost")
+        await self.driver.peer.ping(road, self.conversation.to)
         return anyio.current_time() - begun
 
 
 class Driver(Lifetime):
-    """Connects to a relay, or straight to a worker that listens, while entered."""
+    """Connects to a relay, or straight to a worker that listens, while entered: ``async with connect(url) as driver``.
+
+    ``relay``: a ws:// or wss:// URL (or what dials it). ``key``: who the driver is, ``token``: what it shows the relay.
+    ``ssl``: CAs other than the system's. ``heartbeat`` and ``silence``: seconds between pings of a silent link, and
+    after which it is given up. ``resume_grace``: seconds that a lost link may take to come back, before what waits for
+    it fails; 0: it is not dialled again. ``known_peers``: names and public keys of workers (a file, a mapping, or a
+    ``KnownPeers``); all that is said to them is sealed, and others are not spoken with.
+
+    Raises, on entering: LinkClosed if nobody is there, Refused if the name is taken or the token wrong, TimeoutError.
+    """
 
     def __init__(
         self,
-        dial: Dial,
+        relay: Union[str, Dial],
         name: str = "",
+        *,
+        key: Optional[Key] = None,
         token: Optional[str] = None,
+        ssl: Optional[tls.SSLContext] = None,
         heartbeat: float = HEARTBEAT,
         silence: float = SILENCE,
+        resume_grace: float = RESUME_GRACE,
         compression: str = AUTO,
+        known_peers: Union[KnownPeers, Path, Mapping[str, str], None] = None,
     ) -> None:
         self.peer = Peer(
             name or f"driver-{os.urandom(4).hex()}",
             DRIVER,
+            key=key,
+            resume_grace=resume_grace,
             heartbeat=heartbeat,
             silence=silence,
             compression=compression,
+            known=known(known_peers),
         )
-        self.peer.on_joined, self.peer.on_left = self._joined, self._left
-        self.peer.on_ended, self.peer.on_road_lost = self._ended, self._road_lost
+        self.peer.on_joined, self.peer.conversations.on_ended = self._joined, self._ended
         self.failures = Failures()
         self.workers: Dict[str, RemoteWorker] = {}
-        self._dial, self._token = dial, token
+        self._strangers: Dict[str, Refused] = {}  # workers that are there and not to be spoken with
+        url_dial: Dial = (lambda: dial(str(relay), ssl=ssl)) if isinstance(relay, str) else relay
+        self._redialling = Redialling(self.peer, url_dial, token, self._refused)
         #: An object id, never given before.
         self.new_id: Callable[[], int] = itertools.count(1).__next__
-        self._lost: Optional[LinkError] = None
+        #: Why the other end does not have this driver any more; None while it is linked, or dialled again.
+        self.refused: Optional[AsyncSyftError] = None
         self._arrivals: List[Slot[None]] = []
 
     # Workers.
 
     def worker(self, name: str) -> RemoteWorker:
-        """The worker of that name. Raises: UnknownPeer if it is not there (``await wait_for(name)`` waits)."""
+        """The worker of that name. Raises: UnknownPeer if it is not there (``await wait_for(name)`` waits).
+
+        Raises: Refused if its key is not the one that is known here.
+        """
         worker = self.workers.get(name)
+        if worker is None and name in self._strangers:
+            raise self._strangers[name]
         if worker is None:
             here = ", ".join(sorted(self.workers)) or "none"
             raise UnknownPeer(f"no worker {name!r} is there; workers: {here}")
@@ -160,11 +191,13 @@ class Driver(Lifetime):
     async def wait_for(self, *names: str) -> List[RemoteWorker]:
         """The workers of these names, once all are there; bound it by ``anyio.fail_after``.
 
-        Raises: LinkError when the link is lost.
+        Raises: the error with which the relay refused to have this driver again.
         """
         while any(name not in self.workers for name in names):
-            if self._lost is not None:
-                raise self._lost
+            if self.refused is not None:
+                raise self.refused
+            for stranger in [self._strangers[name] for name in names if name in self._strangers]:
+                raise stranger
             slot: Slot[None] = self.peer.slot()
             self._arrivals.append(slot)
             try:
@@ -214,7 +247,7 @@ class Driver(Lifetime):
     async def _open(self) -> None:
         self.peer.start(self._tasks)
         self._tasks.start_soon(self._sweep)
-        await self.peer.join(await self._dial(), self._token)
+        self._tasks.start_soon(self._redialling.stay, await self._redialling.begin())
 
     async def _close(self) -> None:
         with anyio.move_on_after(DRAIN):
@@ -236,30 +269,39 @@ class Driver(Lifetime):
     def _joined(self, road: Road, info: PeerInfo) -> None:
         if info.role != WORKER:
             return
-        logger.info("worker %s is there", info.name)
-        before = self.workers.get(info.name)
-        if before is not None and before.info != info:
-            self.peer.leave(before.recorder.conversation, WorkerLost(f"{info.name} came back as another"))
-        self.workers[info.name] = RemoteWorker(self, road, info)
+        worker = self.workers.get(info.name)
+        if worker is None or worker.conversation.theirs != info.incarnation:
+            logger.info("worker %s is there", info.name)
+            self._strangers.pop(info.name, None)
+            try:
+                self.workers[info.name] = RemoteWorker(self, road, info)
+            except Refused as error:
+                logger.info("%s: %s", self.peer.name, error)
+                self._strangers[info.name] = error
+        self._tell_arrivals()
+
+    def _tell_arrivals(self) -> None:
         for slot in self._arrivals:
             slot.set(None)
 
-    def _road_lost(self, road: Road, error: LinkError) -> None:
-        self._lost = error
+    def _refused(self, error: AsyncSyftError) -> None:
+        self.refused = error
+        for talk in self.peer.conversations.parked:
+            self.peer.conversations.end(talk, error)
         for slot in self._arrivals:
             slot.fail(error)
 
-    def _left(self, road: Road, info: PeerInfo, why: AsyncSyftError) -> None:
-        worker = self.workers.get(info.name)
-        if worker is not None and worker.info.incarnation == info.incarnation:
-            del self.workers[info.name]
-            worker.recorder.end(why)
-            logger.info("worker %s: %s", info.name, why)
-
-    def _ended(self, conversation: Conversation, goodbye: bool) -> None:
-        for worker in self.workers.values():
-            if worker.recorder.conversation is conversation and conversation.ended is not None:
-                worker.recorder.end(conversation.ended)
+    def _ended(self, conversation: Conversation) -> None:
+        worker = self.workers.get(conversation.name)
+        if worker is None or worker.conversation is not conversation:
+            return
+        assert conversation.ended is not None
+        logger.info("worker %s: %s", conversation.name, conversation.ended)
+        del self.workers[conversation.name]
+        if isinstance(conversation.ended, Refused):
+            self._strangers[conversation.name] = conversation.ended
+            self._tell_arrivals()
+        worker.recorder.end(conversation.ended)
 
 
 class Scope:
@@ -288,36 +330,9 @@ class Scope:
             raise error
 
 
-def connect(
-    url: str,
-    *,
-    name: str = "",
-    token: Optional[str] = None,
-    ssl: Optional[tls.SSLContext] = None,
-    heartbeat: float = HEARTBEAT,
-    silence: float = SILENCE,
-    compression: str = AUTO,
-) -> Driver:
-    """A driver on a relay, or on a worker that listens, at a ws:// or wss:// URL: ``async with connect(url)``.
-
-    ``token``: what the relay was told to ask for. ``ssl``: CAs other than the system's. ``heartbeat`` and ``silence``:
-    seconds between pings of a silent link, and after which it is given up.
-    Raises, on entering: LinkClosed if nobody is there, Refused if the name is taken or the token wrong, TimeoutError.
-    """
-    return Driver(lambda: dial(url, ssl=ssl), name, token, heartbeat, silence, compression)
+connect = Driver
 
 
-async def open(
-    url: str,
-    *,
-    name: str = "",
-    token: Optional[str] = None,
-    ssl: Optional[tls.SSLContext] = None,
-    heartbeat: float = HEARTBEAT,
-    silence: float = SILENCE,
-    compression: str = AUTO,
-) -> Driver:
+async def open(url: str, **options: Any) -> Driver:
     """As ``connect``, for entering and leaving in different tasks (notebooks): ``await driver.aclose()`` leaves."""
-    return await connect(
-        url, name=name, token=token, ssl=ssl, heartbeat=heartbeat, silence=silence, compression=compression
-    ).open()
+    return await connect(url, **options).open()

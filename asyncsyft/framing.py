@@ -116,17 +116,23 @@ def _header(first: int, mask_bit: int, size: int) -> bytes:
 
 
 def _mask_large(head: bytes, key: bytes, size: int, pieces: Sequence[Buffer]) -> memoryview:
-    """One buffer with the whole frame: copied once, masked where it lies."""
+    """One buffer with the whole frame: large pieces are masked as they are copied, small ones where they lie."""
     whole = np.empty(_PAYLOAD_AT + (size + 7) // 8 * 8, np.uint8)
     view = memoryview(whole.data)
     start = _PAYLOAD_AT - len(head)
     view[start:_PAYLOAD_AT] = head
-    at = _PAYLOAD_AT
+    words, mask = whole.view(np.uint64), np.frombuffer(key * 2, np.uint64)
+    at = plain = _PAYLOAD_AT  # where the next piece goes, and what is not masked yet begins; the latter on whole words
     for piece in pieces:
-        view[at : at + len(piece)] = piece
-        at += len(piece)
-    words = whole.view(np.uint64)[_PAYLOAD_AT // 8 :]
-    np.bitwise_xor(words, np.frombuffer(key * 2, np.uint64), out=words)
+        end = at + len(piece)
+        if len(piece) >= NUMPY_MASK and not (at | end) & 7:
+            np.bitwise_xor(words[plain // 8 : at // 8], mask, out=words[plain // 8 : at // 8])
+            np.bitwise_xor(np.frombuffer(piece, np.uint64), mask, out=words[at // 8 : end // 8])
+            plain = end
+        else:
+            view[at:end] = piece
+        at = end
+    np.bitwise_xor(words[plain // 8 :], mask, out=words[plain // 8 :])
     return view[start:at]
 
 

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from .identity import key_text
 from .peer import DRIVER, WORKER, split_address
 from .relay import Relay
 
@@ -27,8 +28,8 @@ _TEXT = "text/plain; charset=utf-8"
 class Endpoints:
     """Answers ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``: give it to ``Relay(process_request=...)``.
 
-    The first two are for everyone. The others are for who shows the relay's token (``Authorization: Bearer ...``);
-    without a token, for everyone who can reach a relay that listens on loopback only, or is ``insecure``.
+    The first two are for everyone. The others are for who shows ``token`` (``Authorization: Bearer ...``), a secret of
+    these pages alone; without one, for all who can reach a relay that listens on loopback only, or is ``insecure``.
     """
 
     def __init__(self, token: Optional[str] = None, insecure: bool = False) -> None:
@@ -67,7 +68,7 @@ class Endpoints:
         # Who asks is not known here, but a caller of a loopback address is on this machine.
         if self._insecure or ipaddress.ip_address(split_address(relay.address)[0].partition("%")[0]).is_loopback:
             return None
-        return 403, _TEXT, b"give the relay a token, or start it with --insecure\n"
+        return 403, _TEXT, b"give the relay a token for this (--metrics-token)\n"
 
 
 def _ready(relay: Relay) -> Answer:
@@ -80,9 +81,9 @@ def status(relay: Relay) -> Dict[str, Any]:
     peers: List[Dict[str, Any]] = []
     for member in relay.members.values():
         if member.info is not None:
-            number, name, role = member.info[:3]
+            number, name, role, _, key = member.info
             where, age = member.link.transport.remote, round(now - member.joined, 3)
-            mine = {"frames": member.frames, "waiting": member.waiting}
+            mine = {"key": key_text(key) if key else None, "frames": member.frames, "waiting": member.waiting}
             peers.append({"number": number, "name": name, "role": role, "where": where, "age": age, **mine})
     return {"draining": relay.draining, "peers": peers, **counts(relay)}
 
@@ -95,6 +96,7 @@ def counts(relay: Relay) -> Dict[str, int]:
         "waiting": sum(member.waiting for member in relay.members.values()),
         "joined": relay.peers_joined,
         "refused": relay.peers_refused,
+        "replaced": relay.peers_replaced,
         "slow_consumers": relay.slow_consumers,
         "credit_exceeded": relay.credit_exceeded,
     }
@@ -103,8 +105,9 @@ def counts(relay: Relay) -> Dict[str, int]:
 _COUNTERS = {
     "frames": ("frames", "Frames passed on from peer to peer."),
     "bytes": ("bytes", "Bytes of frames passed on from peer to peer."),
-    "joined": ("joins", "Peers that joined."),
-    "refused": ("refusals", "Peers that were refused: a name that is taken, a wrong token, too many."),
+    "joined": ("joins", "Links of peers that joined; one that dials again joins again."),
+    "refused": ("refusals", "Peers that were refused: no key or token that is good here, a name that is taken."),
+    "replaced": ("replacements", "Links that gave way to a newer one of the same peer, as a half-open one does."),
     "slow_consumers": ("slow_consumers", "Peers that were cut because they did not read."),
     "credit_exceeded": ("credit_exceeded", "Conversations that were ended because one end sent more than its credit."),
 }

@@ -112,8 +112,8 @@ def copy_at(dtype: DType, shape: Sequence[int], nbytes: int, buffer: memoryview,
         return np.empty(shape, dtype)
     if dtype.kind == "b":  # numpy relies on its booleans being 0 or 1; bytes that came may be anything
         return np.not_equal(np.frombuffer(buffer, np.uint8, nbytes, at), 0).reshape(shape)
-    flat: Array = np.frombuffer(buffer, dtype, nbytes // dtype.itemsize, at)
-    return flat.copy() if len(shape) == 1 else flat.reshape(shape).copy()
+    there: Array = np.ndarray(shape, dtype, buffer, at)
+    return there.copy()
 
 
 class Landing:
@@ -132,16 +132,17 @@ class Landing:
         self.nbytes = self.array.nbytes
 
     def land(self, offset: int, piece: memoryview) -> bool:
-        """Take the piece that begins at byte ``offset``; True when the tensor is whole. A piece that landed is ignored.
+        """Take the piece that begins at byte ``offset``; True when the tensor is whole. What landed is not taken again.
 
         Raises: RemoteProtocolError if the piece leaves a gap or ends past the tensor.
         """
         end = offset + len(piece)
         if end <= self.at and len(piece):
             return False
-        if offset != self.at or end > self.nbytes or not len(piece):
+        if offset > self.at or end > self.nbytes or not len(piece):
             raise RemoteProtocolError(f"a chunk of bytes {offset} to {end} where {self.at} of {self.nbytes} are here")
-        self._bytes[offset:end] = piece
+        # After a resume the pieces may be of another size, so that one is in part here.
+        self._bytes[self.at : end] = piece[self.at - offset :]
         self.at = end
         if end < self.nbytes:
             return False

@@ -32,9 +32,7 @@ async def cluster(*names: str, **options: Any) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as stack:
         made = Cluster(await stack.enter_async_context(Relay()))
         for name in names:
-            worker = await stack.enter_async_context(Worker(name, **options))
-            await worker.join(await made.dial())
-            made.workers[name] = worker
+            made.workers[name] = await stack.enter_async_context(Worker(name, made.dial, **options))
         await stack.enter_async_context(made.driver)
         yield made
 

@@ -10,20 +10,20 @@ import sys
 from typing import Any, Awaitable, Callable, Generator, Generic, Optional, Type, TypeVar
 
 T = TypeVar("T")
+# It finds the running loop by itself.
+_Future = asyncio.Future
 
 
 class Slot(Generic[T]):
     """A place for one outcome, and for at most one task that waits for it."""
 
-    __slots__ = ("done", "outcome", "error", "progress", "_waiter")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.outcome: Optional[T] = None
-        self.error: Optional[BaseException] = None
-        #: Told how many bytes of a large outcome have travelled, of how many.
-        self.progress: Optional[Callable[[int, int], None]] = None
-        self._waiter: Any = None
+    # At the class, so that making one, on the way of every value, costs little.
+    done = False
+    outcome: Optional[T] = None
+    error: Optional[BaseException] = None
+    #: Told how many bytes of a large outcome have travelled, of how many.
+    progress: Optional[Callable[[int, int], None]] = None
+    _waiter: Any = None
 
     def set(self, outcome: T) -> None:
         """The outcome is here; the first one counts."""
@@ -55,25 +55,29 @@ class Slot(Generic[T]):
 
 
 class _AsyncioSlot(Slot[T]):
-    __slots__ = ()
+    def set(self, outcome: T) -> None:
+        # As the base class and _wake, in one: this is on the way of every value, and so is what follows.
+        if not self.done:
+            self.outcome, self.done = outcome, True
+            waiter = self._waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
     def _wake(self) -> None:
         if not self._waiter.done():  # it is when the task was cancelled
             self._waiter.set_result(None)
 
     def __await__(self) -> Generator[Any, Any, T]:
-        # As the base class, without a generator of its own for waiting: this is on the way of every value.
         if not self.done:
-            self._waiter = asyncio.get_running_loop().create_future()
-            yield from self._waiter
+            waiter: asyncio.Future[None] = _Future()
+            self._waiter = waiter
+            yield from waiter
         if self.error is not None:
             raise self.error
         return self.outcome  # type: ignore[return-value] # it is set, and None may be a T
 
 
 class _TrioSlot(Slot[T]):
-    __slots__ = ()
-
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         sys.modules["trio"].lowlevel.reschedule(waiter)

@@ -38,10 +38,14 @@ MAX_ID = (1 << 53) - 1
 #: Entries of one list in a meta: msgpack allocates what a list declares, at each of at most 1,024 levels, 8 bytes each.
 MAX_LIST = 1 << 12
 INCARNATION_SIZE = 8
+#: Bytes of a public key, and of the proof that a peer holds it.
+KEY_SIZE = 32
 
 # Kinds: below 16 they concern a link, from 16 on a conversation.
-HELLO, WELCOME, PEERS, GOODBYE, PING, PONG, REFUSED = 1, 2, 3, 4, 5, 6, 7
+HELLO, WELCOME, PEERS, GOODBYE, PING, PONG, REFUSED, CHALLENGE, SEEK = 1, 2, 3, 4, 5, 6, 7, 8, 9
 RESUME, CREDIT, CANCEL, ANSWERS, PROGRAM, VALUES, CHUNK_OF = 16, 17, 18, 19, 20, 21, 22
+#: Messages of the exchange of sealing keys; `seal` reads them, `parse` does not.
+SEAL = 23
 
 #: Flag of CHUNK_OF: the chunk belongs to a value that answers the receiver's request, not to a request of the sender.
 OF_ANSWER = 0x01
@@ -52,10 +56,14 @@ LAST = 0x08
 #: Flag of PROGRAM, VALUES and CHUNK_OF: the body is one zstd frame, which declares its size; only for a peer that
 #: offers the codec ``ZSTD``. Credit is charged for the body as it was before.
 COMPRESSED, ZSTD = 0x02, "zstd"
-#: Reserved: refused.
+#: Flag of any kind: meta and body are sealed between two peers. `seal` opens them; `parse` refuses the flag.
 SEALED = 0x04
 
 _FLAGS: Dict[int, int] = {PROGRAM: COMPRESSED, VALUES: LAST | COMPRESSED, CHUNK_OF: OF_ANSWER | COMPRESSED}
+#: Makes a named tuple from a tuple: half the time of calling its class, on the way of every message.
+_new: Any = tuple.__new__
+#: One packer for all: making one costs as much as packing a small meta. It calls nothing that could call it again.
+_pack = msgpack.Packer().pack
 _PAD = (b"", b"\0" * 7, b"\0" * 6, b"\0" * 5, b"\0" * 4, b"\0" * 3, b"\0" * 2, b"\0")
 
 
@@ -74,7 +82,10 @@ class Frame(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """A peer that dialled says who it is. ``can`` is what it can do: level, ops, codecs, limits."""
+    """A peer that dialled says who it is. ``can`` is what it can do: level, ops, codecs, limits.
+
+    ``key`` is its public key, and ``proof`` shows that it holds it; both are empty for a peer that has none.
+    """
 
     version: int
     name: str
@@ -82,15 +93,23 @@ class Hello(NamedTuple):
     incarnation: bytes
     token: Optional[str]
     can: Dict[str, Any]
+    key: bytes = b""
+    proof: bytes = b""
+
+    @property
+    def transcript(self) -> bytes:
+        """What the proof covers: who the peer says it is, and in which life."""
+        return b"\0".join((self.name.encode(), self.role.encode(), (self.token or "").encode(), self.incarnation))
 
 
 class PeerInfo(NamedTuple):
-    """A peer as the relay presents it; number 0 is the other end of the link itself."""
+    """A peer as the relay presents it, to whom it proved ``key``; number 0 is the other end of the link itself."""
 
     number: int
     name: str
     role: str
     incarnation: bytes
+    key: bytes = b""
 
 
 class Welcome(NamedTuple):
@@ -102,6 +121,19 @@ class Welcome(NamedTuple):
     me: PeerInfo
     peers: List[PeerInfo]
     can: Dict[str, Any]
+
+
+class Challenge(NamedTuple):
+    """What the accepting end says first: a public key made for this link, against which a hello proves its own."""
+
+    version: int
+    public: bytes
+
+
+class Seek(NamedTuple):
+    """To a relay: present these incarnations to me, and me to them, now and when they come."""
+
+    lives: List[bytes]
 
 
 class Peers(NamedTuple):
@@ -127,13 +159,19 @@ class Refused(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """Opens or continues a conversation: my incarnation, yours as I know it, what I received, what I saw answered."""
+    """Opens or continues a conversation: my incarnation, yours as I know it, what I received, what I saw answered.
+
+    ``asked`` is the last id that I gave; with it and ``received`` 0 the conversation is a new one. ``landed`` says how
+    much of large tensors came: (1 if it answers my request else 0, id, step, bytes); of others, nothing did.
+    """
 
     mine: bytes
     yours: bytes
     received: int
     seen: int
     can: Dict[str, Any]
+    asked: int = 0
+    landed: Sequence[Tuple[int, int, int, int]] = ()
 
 
 class Credit(NamedTuple):
@@ -221,26 +259,25 @@ class Parcel:
         Raises: LocalProtocolError if the frame is too large or holds what msgpack cannot say.
         """
         try:
-            packed: bytes = msgpack.packb(meta)
+            packed: bytes = _pack(meta)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise LocalProtocolError(f"cannot be sent: {error}") from None
         self.kind, self.flags, self.lane = kind, flags, lane
-        self.meta_len = len(packed)
-        self.pieces: List[Buffer] = [packed + _PAD[len(packed) & 7]]
+        self.meta_len = size = len(packed)
+        self.pieces: List[Buffer] = [packed + _PAD[size & 7]]
         self.body_len = 0
         end = 0  # of the last buffer, padded: what the body's length leaves out
         for buffer in body:
-            size = len(buffer)
+            length = len(buffer)
             self.pieces.append(buffer)
-            if size & 7:
-                self.pieces.append(_PAD[size & 7])
-            self.body_len = end + size
-            end += size + 7 & ~7
-        self.size = HEADER_SIZE + len(self.pieces[0]) + end
-        self.charge = self.size
-        if self.size > MAX_FRAME:
-            raise LocalProtocolError(f"a frame of {self.size} bytes is past the limit of {MAX_FRAME}")
-        if policy is not None and policy.looks_at(self.body_len):
+            if length & 7:
+                self.pieces.append(_PAD[length & 7])
+            self.body_len = end + length
+            end += length + 7 & ~7
+        self.size = self.charge = size = HEADER_SIZE + (size + 7 & ~7) + end
+        if size > MAX_FRAME:
+            raise LocalProtocolError(f"a frame of {size} bytes is past the limit of {MAX_FRAME}")
+        if policy is not None and end and policy.looks_at(self.body_len):
             self._compress(policy)
 
     def _compress(self, policy: Policy) -> None:
@@ -288,10 +325,8 @@ def frames(message: memoryview) -> Iterator[Frame]:
         size = after - at
         if size > MAX_FRAME:
             raise RemoteProtocolError(f"a frame of {size} bytes is past the limit of {MAX_FRAME}")
-        yield Frame(
-            kind, flags, lane, to, sender, number,
-            message[meta_at : meta_at + meta_len], message[body_at : body_at + body_len], size,
-        )  # fmt: skip
+        meta, body = message[meta_at : meta_at + meta_len], message[body_at : body_at + body_len]
+        yield _new(Frame, (kind, flags, lane, to, sender, number, meta, body, size))
         at = after
 
 
@@ -356,14 +391,22 @@ def _incarnation(value: Any) -> bytes:
     return value
 
 
+def _key(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) not in (0, KEY_SIZE):
+        raise ValueError(f"not a key of {KEY_SIZE} bytes, nor an empty one: {value!r:.40}")
+    return value
+
+
 def _peer(value: Any) -> PeerInfo:
-    number, name, role, incarnation = _list(value)[:4]
-    return PeerInfo(_int(number, 0xFFFFFFFF), _text(name, 256), _text(role, 32), _incarnation(incarnation))
+    number, name, role, incarnation, *more = _list(value)
+    key = _key(more[0]) if more else b""
+    return PeerInfo(_int(number, 0xFFFFFFFF), _text(name, 256), _text(role, 32), _incarnation(incarnation), key)
 
 
 def _hello(m: List[Any]) -> Hello:
     token = None if m[4] is None else _text(m[4], 8192)
-    return Hello(_int(m[0]), _text(m[1], 256), _text(m[2], 32), _incarnation(m[3]), token, _map(m[5]))
+    key, proof = [_key(value) for value in (*m[6:8], b"", b"")[:2]]
+    return Hello(_int(m[0]), _text(m[1], 256), _text(m[2], 32), _incarnation(m[3]), token, _map(m[5]), key, proof)
 
 
 def _welcome(m: List[Any]) -> Welcome:
@@ -375,6 +418,12 @@ def _welcome(m: List[Any]) -> Welcome:
 def _peers(m: List[Any]) -> Peers:
     left = [_list(entry) for entry in _list(m[1])]
     return Peers([_peer(p) for p in _list(m[0])], [(_int(e[0], 0xFFFFFFFF), _text(e[1])) for e in left])
+
+
+def _resume(m: List[Any]) -> Resume:
+    asked = _int(m[5]) if len(m) > 5 else 0
+    landed = [(_int(e[0], 1), _int(e[1]), _int(e[2]), _int(e[3])) for e in _list(m[6])] if len(m) > 6 else ()
+    return Resume(_incarnation(m[0]), _incarnation(m[1]), _int(m[2]), _int(m[3]), _map(m[4]), asked, landed)
 
 
 def _failure(m: List[Any]) -> Failure:
@@ -390,7 +439,8 @@ def _values(m: List[Any]) -> Values:
     for step, _, _, offset in values:
         if type(step) is not int or type(offset) is not int or offset < 0:
             raise ValueError("a value is a step, a descriptor, a shape and an offset")
-    return Values(_int(m[0]), values)
+    made: Values = _new(Values, (_int(m[0]), values))
+    return made
 
 
 _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
@@ -398,14 +448,16 @@ _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
     WELCOME: _welcome,
     PEERS: _peers,
     GOODBYE: lambda m: Goodbye(_text(m[0], 64), _text(m[1])),
+    CHALLENGE: lambda m: Challenge(_int(m[0]), _key(m[1])),
+    SEEK: lambda m: Seek([_incarnation(life) for life in _list(m[0])]),
     PING: lambda m: None,
     PONG: lambda m: None,
     REFUSED: lambda m: Refused(_int(m[0], 0xFFFFFFFF), _text(m[1], 64), _text(m[2])),
-    RESUME: lambda m: Resume(_incarnation(m[0]), _incarnation(m[1]), _int(m[2]), _int(m[3]), _map(m[4])),
+    RESUME: _resume,
     CREDIT: lambda m: Credit(_int(m[0]), _int(m[1])),
     CANCEL: lambda m: Cancel(_int(m[0]), _int(m[1])),
     ANSWERS: lambda m: Answers(_int(m[0]), [_int(i) for i in _list(m[1])], [_failure(f) for f in _list(m[2])]),
-    PROGRAM: lambda m: Program(_int(m[0]), _list(m[1]), [_int(i) for i in _list(m[2])]),
+    PROGRAM: lambda m: _new(Program, (_int(m[0]), _list(m[1]), [_int(i) for i in _list(m[2])])),
     VALUES: _values,
     CHUNK_OF: lambda m: ChunkOf(_int(m[0]), _int(m[1]), _text(m[2], 8), _list(m[3]), _int(m[4])),
 }

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import ssl as tls
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Dict, Iterable, Mapping, Optional, Union
 
 import anyio
 
 from . import tensor
 from .compression import AUTO
-from .errors import LinkError
-from .executor import RELEASE_AFTER, Executor
+from .errors import AsyncSyftError
+from .executor import Executor
+from .identity import Admission, Challenge, Grant, Key, KnownPeers, Path, known
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import OPS
-from .peer import WORKER, Peer, Road, admit, join_address, split_address
+from .peer import RESUME_GRACE, WORKER, Dial, Peer, Redialling, Road, join_address, split_address, vouch
 from .program import MAX_PLAN_STEPS
 from .protocol import Conversation
 from .store import DEFAULT_LIMIT, Store
@@ -26,8 +27,8 @@ from .wire import Hello
 
 logger = logging.getLogger(__name__)
 
-#: What this worker can do, for the other side to see: level 2 is put, get, delete and ops (docs/protocol.md).
-LEVEL = 2
+#: What this worker can do, for the other side to see: level 3 is put, get, delete, ops and plans (docs/protocol.md).
+LEVEL = 3
 #: Seconds that programs under way may take to end before the worker says goodbye.
 DRAIN = 3.0
 
@@ -35,26 +36,32 @@ DRAIN = 3.0
 class Worker(Lifetime):
     """Dials a relay, listens itself, or both, while entered; ``load`` puts data of its own there.
 
-    ``relay``: a ws:// or wss:// URL. ``listen``: "host:port", port 0 for a free one; ``address`` tells which.
-    ``limit``: bytes that it holds at most. ``release_after``: seconds that the objects of a driver who vanished are
-    kept. ``ssl``: for dialling and for listening. ``insecure``: accept peers without a token that are not local.
-    ``max_plan_steps``: longer plans are refused.
+    ``relay``: a ws:// or wss:// URL (or what dials it). ``listen``: "host:port", port 0 for a free one; ``address``
+    tells which. ``key``: who it is; ``token``: what it shows the relay. ``admission``: who may come in where it
+    listens; without one only peers of this machine, or with ``insecure`` all. ``ssl``: for dialling and for listening.
+    ``limit``: bytes that it holds at most. ``resume_grace``: seconds that a lost link may take to come back; until then
+    it is dialled again, and what a driver has here is kept. ``max_plan_steps``: longer plans are refused.
+    ``known_peers``: names and public keys of drivers and workers (a file, a mapping, or a ``KnownPeers``); all that is
+    said to them is sealed, and others are not spoken with.
     """
 
     def __init__(
         self,
         name: str,
-        relay: Optional[str] = None,
+        relay: Union[str, Dial, None] = None,
         *,
         listen: Optional[str] = None,
+        key: Optional[Key] = None,
         token: Optional[str] = None,
+        admission: Optional[Admission] = None,
         ssl: Optional[tls.SSLContext] = None,
         limit: int = DEFAULT_LIMIT,
-        release_after: float = RELEASE_AFTER,
+        resume_grace: float = RESUME_GRACE,
         insecure: bool = False,
         heartbeat: float = HEARTBEAT,
         silence: float = SILENCE,
         compression: str = AUTO,
+        known_peers: Union[KnownPeers, Path, Mapping[str, str], None] = None,
         max_plan_steps: int = MAX_PLAN_STEPS,
     ) -> None:
         self.name = name
@@ -62,13 +69,23 @@ class Worker(Lifetime):
         self.executor = Executor(self.store, name)
         can = {"level": LEVEL, "ops": sorted(OPS), "limits": {"bytes": limit, "plan_steps": max_plan_steps}}
         self.peer = Peer(
-            name, WORKER, server=self.executor, can=can, heartbeat=heartbeat, silence=silence, compression=compression
+            name,
+            WORKER,
+            server=self.executor,
+            can=can,
+            key=key,
+            heartbeat=heartbeat,
+            silence=silence,
+            resume_grace=resume_grace,
+            compression=compression,
+            known=known(known_peers),
         )
-        self.peer.on_ended = self._ended
-        self.executor.converse = self._converse
+        self.peer.conversations.on_ended = self._ended
+        self.executor.converse = self.peer.converse_with
+        self.executor.counts = self._counts
         self.address = ""
         self._relay, self._listen, self._token, self._ssl = relay, listen, token, ssl
-        self._release_after, self._insecure = release_after, insecure
+        self._admission = admission or Admission(insecure=insecure)
         self._lost: Optional[Slot[None]] = None
 
     @property
@@ -85,7 +102,7 @@ class Worker(Lifetime):
         return await self.peer.join(transport, self._token)
 
     async def closed(self) -> None:
-        """Return when the link to the relay is gone; for ever, if the worker only listens. Raises: LinkError."""
+        """Return when the relay will not have this worker any more; for ever, if it only listens. Raises: why."""
         assert self._lost is not None
         await self._lost
 
@@ -93,11 +110,16 @@ class Worker(Lifetime):
         self.executor.tasks = self._tasks
         self.peer.start(self._tasks)
         self._lost = self.peer.slot()
-        self.peer.on_road_lost = self._road_lost
         if self._listen is not None:
             await self._tasks.start(self._serve, *split_address(self._listen))
         if self._relay is not None:
-            await self.join(await dial(self._relay, ssl=self._ssl))
+            await self._keep_to(self._relay)
+
+    async def _keep_to(self, relay: Union[str, Dial]) -> None:
+        """Link to a relay, now and again whenever the link is lost."""
+        url_dial: Dial = (lambda: dial(str(relay), ssl=self._ssl)) if isinstance(relay, str) else relay
+        redialling = Redialling(self.peer, url_dial, self._token, self._refused)
+        self._tasks.start_soon(redialling.stay, await redialling.begin())
 
     async def _close(self) -> None:
         with anyio.move_on_after(DRAIN):
@@ -122,26 +144,16 @@ class Worker(Lifetime):
             task_status.started()
             await anyio.sleep_forever()
 
-    def _admit(self, hello: Hello, transport: Transport) -> None:
-        admit(hello, transport, self._token, self._insecure)
+    def _admit(self, hello: Hello, challenge: Challenge, transport: Transport) -> Grant:
+        return vouch(hello, challenge, self._admission, transport)
 
-    def _road_lost(self, road: Road, error: LinkError) -> None:
-        if road.admit is None and self._lost is not None:
+    def _counts(self) -> Dict[str, int]:
+        return {"redials": self.peer.redials, "resumed": self.peer.conversations.resumed}
+
+    def _refused(self, error: AsyncSyftError) -> None:
+        if self._lost is not None:
             self._lost.fail(error)
 
-    def _converse(self, asking: Conversation, number: int, incarnation: bytes) -> Conversation:
-        return self.peer.converse_beside(asking, number, incarnation)
-
-    def _ended(self, conversation: Conversation, goodbye: bool) -> None:
+    def _ended(self, conversation: Conversation) -> None:
         self.executor.ended(conversation)
-        owner = conversation.theirs
-        if goodbye or not self._release_after:
-            self.store.release(owner)
-        elif owner in self.store.spaces:
-            self._tasks.start_soon(self._release_later, owner)
-
-    async def _release_later(self, owner: bytes) -> None:
-        await anyio.sleep(self._release_after)
-        if not self.peer.knows(owner):
-            self.store.release(owner)
-            logger.info("%s: the objects of a driver that vanished are released", self.name)
+        self.store.release(conversation.theirs)

@@ -68,6 +68,12 @@ class Kept(Server):
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
         self.chunks.append((number, chunk.step, chunk.offset, bytes(body)))
 
+    def landed(self, conversation: Conversation) -> List[Tuple[int, int, int]]:
+        ends: Dict[Tuple[int, int], int] = {}
+        for number, step, offset, body in self.chunks:
+            ends[number, step] = max(ends.get((number, step), 0), offset + len(body))
+        return [(*key, end) for key, end in ends.items()]
+
     def cancel(self, conversation: Conversation, number: int, step: int) -> None:
         self.cancels.append((number, step))
 

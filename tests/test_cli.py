@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 import pytest
 
 import asyncsyft
+from asyncsyft.identity import Authority, Key, authority_text, key_text, read_token, revoke
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # cryptography will leave Python 3.8, and says so
@@ -37,6 +39,7 @@ class Command:
 
     def __init__(self, *words: str, env: Optional[Mapping[str, str]] = None, cwd: Optional[Path] = None) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYNCSYFT_")}
+        clean["XDG_CONFIG_HOME"] = os.devnull  # whoever runs the tests may have a key of their own
         self.process = subprocess.Popen(
             [sys.executable, "-m", "asyncsyft", *words],
             stdin=subprocess.DEVNULL,
@@ -47,12 +50,13 @@ class Command:
             universal_newlines=True,
         )
         self._lines: queue.Queue[str] = queue.Queue()
-        self._errors: List[str] = []
+        self._errors: queue.Queue[str] = queue.Queue()
+        self._told: List[str] = []  # of the errors, what was taken
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._threads = [
             threading.Thread(target=_read, args=(self.process.stdout, self._lines.put)),
-            threading.Thread(target=_read, args=(self.process.stderr, self._errors.append)),
+            threading.Thread(target=_read, args=(self.process.stderr, self._errors.put)),
         ]
         for thread in self._threads:
             thread.start()
@@ -60,6 +64,15 @@ class Command:
     def line(self) -> str:
         """The next line of its output; "" at its end."""
         return self._lines.get(timeout=SECONDS)
+
+    def error(self, text: str) -> str:
+        """The next line of its errors that has this in it."""
+        while True:
+            line = self._errors.get(timeout=SECONDS)
+            self._told.append(line)
+            if text in line:
+                return line
+            assert line, f"{text!r} was never said: {self._told}"
 
     def signal(self, number: int) -> None:
         """As from a keyboard or an init system."""
@@ -70,10 +83,12 @@ class Command:
         code = self.process.wait(SECONDS)
         for thread in self._threads:
             thread.join(SECONDS)
-        left = []
+        left, told = [], self._told
         while not self._lines.empty():
             left.append(self._lines.get())
-        return code, "".join(left), "".join(self._errors)
+        while not self._errors.empty():
+            told.append(self._errors.get())
+        return code, "".join(left), "".join(told)
 
     def stop(self) -> None:
         """End it, whatever it does."""
@@ -150,7 +165,15 @@ def test_sigterm_drains_relay_and_worker(start: Any, loop: str) -> None:
     code, out, errors = relay.end()
     assert (code, out) == (0, "")
     assert "worker alice left: goodbye" in errors
-    assert bob.end() == (1, "", "Error: bob lost its relay: the relay said goodbye: the relay ends\n")
+    said = bob.error("lost, dialling again")
+    assert said == "bob: link to relay lost, dialling again: the relay said goodbye: the relay ends\n"
+
+    start("relay", "--listen", url.partition("//")[2], "--loop", loop).line()
+    assert bob.error("again\n") == "bob: linked to relay again\n"
+    bob.signal(signal.SIGTERM)
+    code, out, errors = bob.end()
+    assert (code, out) == (0, "")
+    assert len(errors.splitlines()) == 2
 
 
 def test_ctrl_c_ends_a_relay_and_a_worker_that_listens(start: Any, relay: Tuple[Command, str]) -> None:
@@ -161,15 +184,48 @@ def test_ctrl_c_ends_a_relay_and_a_worker_that_listens(start: Any, relay: Tuple[
         assert command.end() == (0, "", "")
 
 
-def test_a_name_that_is_taken_and_a_relay_that_is_killed(start: Any, run: Any, relay: Tuple[Command, str]) -> None:
-    command, url = relay
-    alice = start("worker", "--name", "alice", "--relay", url)
+def test_a_name_that_is_taken(start: Any, run: Any, relay: Tuple[Command, str]) -> None:
+    alice = start("worker", "--name", "alice", "--relay", relay[1])
     alice.line()
-    assert run("worker", "--name", "alice", "--relay", url) == (1, "", "Error: the name 'alice' is taken\n")
+    assert run("worker", "--name", "alice", "--relay", relay[1]) == (1, "", "Error: the name 'alice' is taken\n")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_relay_that_is_killed_is_dialled_again(
+    start: Any, run: Any, relay: Tuple[Command, str], tmp_path: Path, loop: str
+) -> None:
+    command, url = relay
+    np.save(tmp_path / "x.npy", np.arange(3.0))
+    alice = start("worker", "--name", "alice", "--relay", url, "--load", f"x={tmp_path / 'x.npy'}", "--loop", loop)
+    alice.line()
+    ping = start("ping", url, "alice", "-i", "0.05", "--loop", loop)
+    assert " time=" in ping.line()
     command.process.kill()
+    alice.error("alice: link to relay lost, dialling again: ")
+    while not ping.line().endswith(" lost\n"):
+        pass
+    start("relay", "--listen", url.partition("//")[2]).line()
+    alice.error("alice: linked to relay again")
+    while " time=" not in ping.line():
+        pass
+
+    ping.signal(signal.SIGINT)
+    code, _, errors = ping.end()
+    assert code == 130
+    assert re.fullmatch(r"(ping-\w+: link(ed)? to .*\n)+", errors), errors
+    told = json.loads(run("top", url, "--once", "--json", "--interval", "0.1")[1])
+    (worker,) = [peer for peer in told["peers"] if peer["name"] == "alice"]
+    assert worker["redials"] == 1
+    assert worker["objects"] == 1  # what it holds is what it held
+
+
+def test_a_worker_told_not_to_wait_ends_with_its_link(start: Any, relay: Tuple[Command, str]) -> None:
+    alice = start("worker", "--name", "alice", "--relay", relay[1], "--resume-grace", "0")
+    alice.line()
+    relay[0].process.kill()
     code, out, errors = alice.end()
     assert (code, out) == (1, "")
-    assert re.fullmatch(r"Error: alice lost its relay: .+\n", errors), errors
+    assert re.search(r"^Error: alice lost its relay: .+\n", errors, re.MULTILINE), errors
 
 
 def test_no_relay(run: Any, nobody: str) -> None:
@@ -307,8 +363,20 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, said: str) ->
         ("worker --name alice --listen h:1 --limit much", "is no number of bytes, such as 500MB or 8GiB"),
         ("worker --name alice --listen h:1 --load x", "--load x: not NAME=FILE"),
         ("worker --name alice --relay ws://h --ca {cert}", "--ca is for wss:// URLs"),
-        ("worker --name alice --relay wss://h --tls-cert {cert}", "--tls-cert and --tls-key are for --listen"),
+        ("worker --name alice --relay ws://h --tls-cert {cert}", "--tls-cert is for wss:// URLs"),
+        ("worker --name alice --relay wss://h --tls-cert {cert}", "are no certificate"),
+        ("worker --name alice --relay wss://h --insecure", "--insecure is for --listen"),
+        ("worker --name alice --relay wss://h --tls-client-ca {cert}", "--tls-client-ca is for --listen"),
         ("worker --name alice --listen h:1 --ca {cert}", "--ca is for --relay"),
+        ("worker --name alice --listen h:1 --token x", "--token is for --relay"),
+        ("worker --name alice --listen h:1 --revoked {cert}", "--revoked is about tokens, which need an --authority"),
+        ("worker --name alice --relay ws://h --resume-grace -1", "-1.0 is not in the range x>=0"),
+        ("relay --authority ed25519:short", "'ed25519:short' is no public key: ed25519: and 43 characters"),
+        ("relay --authority nowhere.pub", "nowhere.pub is no key (ed25519:...), and no file: No such file"),
+        ("relay --authority {cert}", "cert.pem, line 1: 'nothing' is no public key"),
+        ("relay --authority {private}", "is no public key; give what this prints: asyncsyft keys show"),
+        ("relay --authority {empty}", "holds no public key"),
+        ("relay --tls-client-ca {cert}", "--tls-client-ca needs --tls-cert"),
         ("relay --listen 8765", "'8765' is not host:port"),
         ("relay --listen h:65536", "'h:65536' is not host:port"),
         ("relay --tls-key {cert}", "--tls-key needs --tls-cert"),
@@ -322,9 +390,11 @@ def test_usage_errors(tmp_path: Path, words: str, said: str) -> None:
 
     from asyncsyft.cli.commands import asyncsyft as command
 
-    cert = tmp_path / "cert.pem"
-    cert.write_text("nothing")
-    result = CliRunner().invoke(command, [word.format(cert=cert) for word in words.split()])
+    files = {name: tmp_path / f"{name}.pem" for name in ("cert", "private", "empty")}
+    files["cert"].write_text("nothing")
+    files["empty"].write_text("# no key yet\n")
+    Authority.new().save(files["private"])
+    result = CliRunner().invoke(command, [word.format(**files) for word in words.split()])
     assert result.exit_code == 2, result.output
     assert said in " ".join(result.output.split())
 
@@ -383,14 +453,18 @@ def test_ctrl_c_of_ping_still_gives_the_figures(start: Any, relay: Tuple[Command
     assert " sent, " in out
 
 
-def test_ping_says_when_the_relay_ends(start: Any, relay: Tuple[Command, str]) -> None:
-    ping = start("ping", relay[1], "-i", "0.05")
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_pings_are_lost_while_there_is_no_relay(start: Any, relay: Tuple[Command, str], loop: str) -> None:
+    ping = start("ping", relay[1], "-i", "0", "--loop", loop)
     ping.line()
     relay[0].signal(signal.SIGTERM)
-    code, out, errors = ping.end()
-    assert code == 1
-    assert re.fullmatch(r"Error: .+\n", errors), errors
-    assert " sent, " in out
+    ping.error("link to relay lost, dialling again: the relay said goodbye: the relay ends")
+    while not ping.line().endswith(" lost\n"):
+        pass
+    ping.signal(signal.SIGINT)
+    code, out, _ = ping.end()
+    assert code == 130
+    assert re.search(r"\d+ sent, \d+ received, \d+% lost", out)
 
 
 def test_top_once(start: Any, run: Any, relay: Tuple[Command, str]) -> None:
@@ -413,17 +487,26 @@ def test_top_once(start: Any, run: Any, relay: Tuple[Command, str]) -> None:
     assert re.search(r"relay: \d+ frames/s", out)
 
 
-def test_top_goes_on_until_ctrl_c_or_the_relay_ends(start: Any, relay: Tuple[Command, str]) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_top_goes_on_until_ctrl_c_and_over_a_restart_of_the_relay(
+    start: Any, relay: Tuple[Command, str], loop: str
+) -> None:
     command, url = relay
-    one, other = (start("top", url, "--json", "--interval", "0.1") for _ in range(2))
-    one.line(), other.line()
-    one.signal(signal.SIGINT)
-    code, _, errors = one.end()
-    assert (code, errors) == (130, "")
+    top = start("top", url, "--json", "--interval", "0.05", "--loop", loop)
+    table = start("top", url, "--interval", "0.05", "--loop", loop)
+    assert json.loads(top.line())["linked"]
+    assert url in table.line()
     command.signal(signal.SIGTERM)
-    code, _, errors = other.end()
-    assert code == 1
-    assert "is lost" in errors
+    while json.loads(top.line())["linked"]:
+        pass
+    while "the link is lost, dialling again" not in table.line():
+        pass
+    start("relay", "--listen", url.partition("//")[2]).line()
+    while not json.loads(top.line())["peers"]:
+        pass
+    for one in (top, table):
+        one.signal(signal.SIGINT)
+        assert one.end()[0] == 130
 
 
 def test_top_of_a_worker_that_listens(start: Any, run: Any) -> None:
@@ -434,30 +517,198 @@ def test_top_of_a_worker_that_listens(start: Any, run: Any) -> None:
     assert [(peer["name"], peer["objects"]) for peer in told["peers"]] == [("alice", 0)]
 
 
-# A token, TLS, and plain HTTP on the relay's port.
+# Who may come in.
 
 
-def test_token_and_tls(start: Any, run: Any, tmp_path: Path) -> None:
+class Keys:
+    """Private keys of three peers, a roster of two of them, an authority, and a file of revoked tokens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.of = {name: Key.new() for name in ("alice", "carol", "mallory")}
+        for name, key in self.of.items():
+            key.save(folder / name)
+        self.folder, self.authority = folder, Authority.new()
+        known = [f"{name} {key_text(self.of[name].public)}  # since 2024" for name in ("alice", "carol")]
+        (folder / "peers.txt").write_text("# who is who\n" + "\n".join(known) + "\n")
+        (folder / "authority.pub").write_text(
+            f"{authority_text(self.authority.public)}\nSHA256:as keys show prints it\n"
+        )
+        (folder / "revoked.txt").touch()
+
+    def file(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def token(self, name: str, role: str, *reach: str, key: Optional[bytes] = None) -> str:
+        return self.authority.issue([name], [role], reach or ["*"], expires=2**33, key=key)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_relay_that_knows_its_peers_by_their_keys(start: Any, run: Any, keys: Keys, loop: str) -> None:
+    relay = start("relay", "--listen", "127.0.0.1:0", "--known-peers", keys.file("peers.txt"), "--loop", loop)
+    url = url_in(relay.line())
+
+    def worker(name: str, key: str) -> Command:
+        words = ("worker", "--name", name, "--relay", url, "--loop", loop)
+        made: Command = start(*words, "--key", keys.file(key))
+        return made
+
+    assert "the name alice belongs to a key, and another was proved" in worker("alice", "mallory").end()[2]
+    assert "bob is not known here, with the key SHA256:" in worker("bob", "mallory").end()[2]
+    assert worker("alice", "alice").line() == f"worker alice at {url}\n"
+    assert run("ping", url, "alice", "-c", "1", "--name", "carol", "--key", keys.file("carol"))[0] == 0
+    assert "ping-" in run("ping", url, "alice", "-c", "1")[2]  # nobody knows such a one
+
+    relay.process.kill()  # and one that takes its place gives her name to nobody else, though it remembers nothing
+    again = start("relay", "--listen", url.partition("//")[2], "--known-peers", keys.file("peers.txt"))
+    assert again.line()
+    assert "another was proved" in worker("alice", "mallory").end()[2]
+    env = {"ASYNCSYFT_KEY": keys.file("carol"), "ASYNCSYFT_PING_NAME": "carol"}
+    while run("ping", url, "alice", "-c", "1", env=env)[0]:  # she is on her way
+        pass
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_relay_that_asks_for_tokens(start: Any, run: Any, keys: Keys, loop: str) -> None:
+    words = ["--authority", keys.file("authority.pub"), "--revoked", keys.file("revoked.txt"), "--loop", loop]
+    url = url_in(start("relay", "--listen", "127.0.0.1:0", *words).line())
+    assert "shows a key only; it needs a token" in run("ping", url, "-c", "1", "--loop", loop)[2]
+    for name in ("alice", "bob"):
+        env = {"ASYNCSYFT_TOKEN": keys.token(name, "worker")}
+        start("worker", "--name", name, "--relay", url, "--loop", loop, env=env).line()
+    token = keys.token("lab-*", "driver", "alice")
+
+    def ping(whom: str, *more: str, shown: str = token) -> str:
+        words = ("ping", url, whom, "-c", "1", "--name", "lab-1", "--token", shown, "--loop", loop, *more)
+        code, out, errors = run(*words)
+        return str(errors if code else out)
+
+    assert "1 sent, 1 received" in ping("alice")
+    assert "no worker 'bob' is there; workers: alice" in ping("bob")
+    assert "is not for lab-1 as a driver" in ping("alice", shown=keys.token("alice", "worker"))
+    bound = keys.token("lab-1", "driver", key=keys.of["carol"].public)
+    assert "1 received" in ping("bob", "--key", keys.file("carol"), shown=bound)
+    assert "is bound to a key that was not proved" in ping("bob", shown=bound)
+
+    revoke(keys.file("revoked.txt"), read_token(token).id)
+    assert "was revoked" in ping("alice")
+
+
+def test_a_worker_whose_token_was_revoked_ends_when_it_dials_again(start: Any, keys: Keys) -> None:
+    words = ["--authority", authority_text(keys.authority.public), "--revoked", keys.file("revoked.txt")]
+    relay = start("relay", "--listen", "127.0.0.1:0", *words)
+    url, token = url_in(relay.line()), keys.token("alice", "worker")
+    alice = start("worker", "--name", "alice", "--relay", url, "--token", token)
+    alice.line()
+    revoke(keys.file("revoked.txt"), read_token(token).id)
+    relay.process.kill()
+    start("relay", "--listen", url.partition("//")[2], *words).line()
+    code, _, errors = alice.end()
+    assert code == 1
+    assert f"Error: the relay refuses alice: token {read_token(token).id} was revoked\n" in errors
+
+
+def test_the_key_of_whoever_runs_a_command_is_used_without_being_named(start: Any, run: Any, tmp_path: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    shown = run("keys", "new", env=env)[1].splitlines()[0]
+    (tmp_path / "peers.txt").write_text(f"alice {shown}\n")
+    url = url_in(start("relay", "--listen", "127.0.0.1:0", "--known-peers", str(tmp_path / "peers.txt")).line())
+    words = ("worker", "--name", "alice", "--relay", url)
+    assert run(*words)[0] == 1
+    first = start(*words, env=env)
+    assert first.line()
+
+    second = start(*words, env=env)  # the same key: it takes the place of the first, which does not take it back
+    assert second.line()
+    code, _, errors = first.end()
+    assert code == 1
+    assert "Error: the relay refuses alice: another process took the place of alice, with the same key\n" in errors
+    (tmp_path / "asyncsyft" / "key").chmod(0o644)
+    assert "chmod 600 makes it right" in run(*words, env=env)[2]
+
+
+def test_a_door_that_is_open_to_nobody_says_so(start: Any, run: Any, keys: Keys) -> None:
+    told = "Warning: only peers of this machine may come in; for others give --authority, --known-peers or --insecure\n"
+    for words in (["relay"], ["worker", "--name", "alice"]):
+        for more, said in (([], told), (["--insecure"], ""), (["--known-peers", keys.file("peers.txt")], "")):
+            command = start(*words, "--listen", "0.0.0.0:0", *more)
+            assert command.line()
+            if said:
+                assert command.error("Warning") == said
+            command.signal(signal.SIGTERM)
+            assert command.end() == (0, "", said)
+
+
+def test_a_worker_that_listens_lets_in_whom_it_is_told_to(start: Any, run: Any, keys: Keys) -> None:
+    words = ["--key", keys.file("alice"), "--known-peers", keys.file("peers.txt")]
+    url = url_in(start("worker", "--name", "alice", "--listen", "127.0.0.1:0", *words).line())
+    assert run("ping", url, "-c", "1", "--name", "carol", "--key", keys.file("carol"))[0] == 0
+    assert "belongs to a key, and another was proved" in run("ping", url, "-c", "1", "--name", "carol")[2]
+
+
+# TLS, and plain HTTP on the relay's port.
+
+
+def get(url: str, path: str, token: str = "", ca: str = "") -> Tuple[int, bytes]:
+    """GET from the port of a relay."""
+    request = urllib.request.Request(url.replace("ws", "http", 1) + path)
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    context = ssl.create_default_context(cafile=ca) if ca else None
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(request, timeout=SECONDS) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_figures_have_a_token_of_their_own(start: Any, run: Any) -> None:
+    secret = {"ASYNCSYFT_METRICS_TOKEN": "open sesame"}
+    url = url_in(start("relay", "--listen", "127.0.0.1:0", env=secret).line())
+    assert get(url, "/readyz") == (200, b"ready\n")
+    assert [get(url, "/metrics", token)[0] for token in ("", "open barley", "open sesame")] == [401, 401, 200]
+    words = ("top", url, "--once", "--json", "--interval", "0.1")
+    assert json.loads(run(*words)[1])["relay"] is None
+    assert json.loads(run(*words, "--metrics-token", "open sesame")[1])["relay"]["joined"] == 2
+    assert json.loads(run(*words, env=secret)[1])["relay"]["joined"] == 3
+
+
+def test_tls(start: Any, run: Any, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "relay.pem"))
-    words = ["--tls-cert", str(tmp_path / "relay.pem"), "--listen", "127.0.0.1:0"]
-    url = url_in(start("relay", *words, env={"ASYNCSYFT_TOKEN": "open sesame"}).line())
+    relay = start("relay", "--tls-cert", str(tmp_path / "relay.pem"), "--listen", "127.0.0.1:0")
+    url, ca = url_in(relay.line()), ["--ca", str(tmp_path / "ca.pem")]
     assert url.startswith("wss://")
-    ca, token = ["--ca", str(tmp_path / "ca.pem")], {"ASYNCSYFT_TOKEN": "open sesame"}
+    assert "certificate" in run("ping", url, "-c", "1")[2]
+    start("worker", "--name", "alice", "--relay", url, *ca).line()
+    assert run("ping", url, "alice", "-c", "1", *ca)[0] == 0
+    assert json.loads(run("top", url, "--once", "--json", "--interval", "0.1", *ca)[1])["relay"]["joined"] >= 2
+    assert get(url, "/readyz", ca=str(tmp_path / "ca.pem")) == (200, b"ready\n")
 
-    assert "certificate" in run("ping", url, "-c", "1", env=token)[2]
-    assert "the token is missing or wrong" in run("ping", url, "-c", "1", *ca)[2]
-    start("worker", "--name", "alice", "--relay", url, *ca, env={"ASYNCSYFT_WORKER_TOKEN": "open sesame"}).line()
-    assert run("ping", url, "alice", "-c", "1", *ca, "--token", "open sesame")[0] == 0
-    code, out, _ = run("top", url, "--once", "--json", "--interval", "0.1", *ca, env=token)
-    assert code == 0
-    assert json.loads(out)["relay"]["joined"] >= 2
 
-    context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-    with urllib.request.urlopen(url.replace("wss", "https") + "/readyz", context=context, timeout=SECONDS) as answer:
-        assert answer.read() == b"ready\n"
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_tls_of_both_ends_with_files_of_asyncsyft_ca(start: Any, run: Any, tmp_path: Path, loop: str) -> None:
+    def file(name: str) -> str:
+        return str(tmp_path / "tls" / name)
+
+    assert run("ca", "new", str(tmp_path / "tls"))[0] == 0
+    served = ["--tls-cert", file("server.pem"), "--tls-key", file("server.key"), "--tls-client-ca", file("ca.pem")]
+    shown = ["--ca", file("ca.pem"), "--tls-cert", file("client.pem"), "--tls-key", file("client.key"), "--loop", loop]
+    relay = url_in(start("relay", "--listen", "127.0.0.1:0", *served, "--loop", loop).line())
+    assert run("ping", relay, "-c", "1", "--ca", file("ca.pem"))[0] == 1
+    start("worker", "--name", "alice", "--relay", relay, *shown).line()
+    assert run("ping", relay, "alice", "-c", "1", *shown)[0] == 0
+    direct = url_in(start("worker", "--name", "bob", "--listen", "127.0.0.1:0", *served, "--loop", loop).line())
+    assert run("top", direct, "--once", "--interval", "0.1", *shown)[0] == 0
+    assert run("conform", direct, "--quiet", "--patience", "0.5", "--ca", file("ca.pem"))[0] == 1
 
 
 def test_verbose_logs_to_stderr(start: Any) -> None:
@@ -466,7 +717,7 @@ def test_verbose_logs_to_stderr(start: Any) -> None:
     relay.signal(signal.SIGTERM)
     code, _, errors = relay.end()
     assert code == 0
-    assert re.search(r"INFO asyncsyft\.relay: listening on 127\.0\.0\.1:\d+", errors)
+    assert re.search(r"INFO asyncsyft\.relay\.relay: listening on 127\.0\.0\.1:\d+", errors)
     assert re.search(r"INFO asyncsyft\.cli\.running: signal 15", errors)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from contextlib import asynccontextmanager, suppress
-from typing import Any, AsyncIterator, Callable, Dict, List, Mapping, Optional
+from typing import Any, AsyncIterator, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 import anyio
 import msgpack
@@ -17,8 +18,10 @@ import pytest
 from asyncsyft import wire
 from asyncsyft.conform import CASES, FAILED, LEVELS, PASSED, SKIPPED, Check, Report, conform
 from asyncsyft.conform.samples import SAMPLES
-from asyncsyft.errors import LinkClosed
+from asyncsyft.errors import LinkClosed, RemoteProtocolError
+from asyncsyft.identity import Admission, Authority, Challenge, Grant, Key
 from asyncsyft.ops import OPS
+from asyncsyft.peer import vouch
 from asyncsyft.relay import Relay
 from asyncsyft.transport import Transport, memory_pair
 from asyncsyft.websocket import listen
@@ -48,7 +51,7 @@ class Edited:
 class Fault:
     """What a tamperer does with frames on one link: here nothing. The worker claims no more than ``level``."""
 
-    level = 2
+    level = 3
 
     def down(self, frame: Edited) -> List[Edited]:
         """To the worker."""
@@ -61,6 +64,30 @@ class Fault:
     def back(self, frame: Edited) -> List[Edited]:
         """What the driver is told at once when it sends this."""
         return []
+
+    @staticmethod
+    def admit(hello: wire.Hello, challenge: Challenge, transport: Transport) -> Grant:
+        """Whom the worker lets in."""
+        return vouch(hello, challenge, Admission(), transport)
+
+
+class BelievesAnyProof(Fault):
+    level = 0
+
+    @staticmethod
+    def admit(hello: wire.Hello, challenge: Challenge, transport: Transport) -> Grant:
+        return vouch(hello._replace(key=b""), challenge, Admission(), transport)
+
+
+class ProvesAnotherChallenge(Fault):
+    """What is asked for is not what is checked: nobody's proof fits."""
+
+    level = 0
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.CHALLENGE:
+            frame.meta = msgpack.packb([wire.VERSION, Key.new().public])
+        return [frame]
 
 
 class NeverGrants(Fault):
@@ -90,13 +117,79 @@ class RunsAgain(Fault):
     def __init__(self) -> None:
         self.said: Dict[int, Edited] = {}
 
+    def down(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.RESUME:
+            self.said.clear()  # another conversation counts from 1 again
+        return [frame]
+
     def up(self, frame: Edited) -> List[Edited]:
         if frame.kind == wire.VALUES:
             self.said[frame.id] = frame
         return [frame]
 
     def back(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.GOODBYE:
+            self.said.clear()
         return [self.said[frame.id]] if frame.kind == wire.PROGRAM and frame.id in self.said else []
+
+
+class ForgetsAnswers(Fault):
+    """What was answered to a single request is said again on another link, but without its values."""
+
+    level = 1
+
+    def __init__(self) -> None:
+        self.asked = self.received = 0
+
+    def down(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.RESUME:
+            with suppress(RemoteProtocolError):
+                self.asked = wire.parse(one_of(frame)).asked
+        return [frame]
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.RESUME:
+            self.received = wire.parse(one_of(frame)).received
+        elif frame.kind == wire.VALUES and frame.id == self.received == self.asked == 1:
+            frame.meta[1], frame.body = [], b""
+        return [frame]
+
+
+class AnswersTwiceAfterACut(Fault):
+    """A request that comes again on another link is answered again."""
+
+    level = 1
+
+    def __init__(self) -> None:
+        self.said: Dict[int, Edited] = {}
+        self.again: Set[int] = set()
+        self.received = 0
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.RESUME:
+            self.received = wire.parse(one_of(frame)).received
+        elif frame.kind == wire.VALUES and frame.id <= self.received:
+            self.said[frame.id] = frame
+            return [frame, frame] if frame.id in self.again else [frame]
+        return [frame]
+
+    def back(self, frame: Edited) -> List[Edited]:
+        if frame.kind != wire.PROGRAM or frame.id > self.received:
+            return []
+        self.again.add(frame.id)
+        return [self.said[frame.id]] if frame.id in self.said else []
+
+
+class SaysThatNothingCame(Fault):
+    """It does not tell on another link that it has a request."""
+
+    level = 1
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.RESUME:
+            said = wire.parse(one_of(frame))
+            frame.meta = msgpack.packb(said._replace(received=0 if said.received == 1 else said.received))
+        return [frame]
 
 
 class NeverCancels(Fault):
@@ -146,6 +239,47 @@ class ForgetsCauses(Fault):
         if frame.kind == wire.ANSWERS:
             for failure in frame.meta[2]:
                 failure[6:8] = failure[0:2] if failure[5] == "matmul" else failure[6:8]
+        return [frame]
+
+
+class NeverCancelsCalls(Fault):
+    """Cancels get lost, for calls."""
+
+    def __init__(self) -> None:
+        self.calls: Set[int] = set()
+
+    def down(self, frame: Edited) -> List[Edited]:
+        if [step[0] for step in steps(frame)][:1] == ["call"]:
+            self.calls.add(frame.id)
+        return [] if frame.kind == wire.CANCEL and frame.id in self.calls else [frame]
+
+
+class NamesNoStep(Fault):
+    """A failed call does not say which of its steps it was."""
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.ANSWERS:
+            for failure in frame.meta[2]:
+                failure[5] = failure[5].split("/")[0]
+        return [frame]
+
+
+class CountsNoUpdates(Fault):
+    """The version of a state stays what it was."""
+
+    def up(self, frame: Edited) -> List[Edited]:
+        if frame.kind == wire.VALUES:
+            frame.body = frame.body.replace(b"\xa7version\x03", b"\xa7version\x01")
+        return [frame]
+
+
+class KeepsNoConstants(Fault):
+    """Constants are gone with the tensors that they came from: deleting these deletes the plan."""
+
+    def down(self, frame: Edited) -> List[Edited]:
+        for step in steps(frame):
+            if step[0] == "delete" and len(step[2]) == 2 and step[2][1] > 1000:
+                step[2].append(step[2][1] - 1000)
         return [frame]
 
 
@@ -200,7 +334,7 @@ class Side:
     def receive(self, message: memoryview) -> None:
         try:
             frames = [Edited(frame) for frame in wire.frames(message)]
-        except wire.RemoteProtocolError:
+        except RemoteProtocolError:
             self.other.push(bytes(message))  # hostile on purpose
             return
         told = [answer for frame in frames for answer in (self.back(frame) if self.back else [])]
@@ -210,7 +344,7 @@ class Side:
                 side.push(b"".join(frame.data() for frame in passed))
 
     async def run(self) -> None:
-        with suppress(LinkClosed, wire.RemoteProtocolError):
+        with suppress(LinkClosed, RemoteProtocolError):
             await self.transport.run(self)
         self.other.transport.close()
 
@@ -226,12 +360,19 @@ async def tampered(make: Callable[[], Fault]) -> AsyncIterator[str]:
             outer, inner = Side(transport, fault.down), Side(near, lambda frame: fault.up(claiming(frame, fault.level)))
             outer.other, inner.other, outer.back = inner, outer, fault.back
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(worker.peer.accept, far, lambda hello, transport: None)
+                tasks.start_soon(worker.peer.accept, far, fault.admit)
                 tasks.start_soon(inner.run)
                 tasks.start_soon(outer.run)
 
         async with listen("127.0.0.1", 0, accept) as listener:
             yield f"ws://127.0.0.1:{listener.port}"
+
+
+def guarded(key: Optional[bytes] = None) -> Tuple[Admission, str]:
+    """The rules of a door that asks for a token, and one that it takes."""
+    authority = Authority.new()
+    token = authority.issue(["conform*"], ["driver"], expires=int(time.time()) + 600, key=key)
+    return Admission(authorities=[authority.public]), token
 
 
 async def test_our_worker_reaches_its_level() -> None:
@@ -242,20 +383,37 @@ async def test_our_worker_reaches_its_level() -> None:
     assert [check for check in report.checks if check.outcome != PASSED] == []
     assert told == report.checks
     assert len(told) == len(CASES)
-    assert (report.name, report.claimed, report.level, report.conforms) == ("alice", 2, 2, True)
+    assert (report.name, report.claimed, report.level, report.conforms) == ("alice", 3, 3, True)
     assert report.to_dict()["checks"][0]["outcome"] == PASSED
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_token_is_shown() -> None:
+async def test_a_token_and_the_key_that_it_is_bound_to_are_shown() -> None:
+    key = Key.new()
     with anyio.fail_after(SECONDS):
-        async with Worker("alice", listen="127.0.0.1:0", token="sesame") as worker:
+        admission, token = guarded(key.public)
+        async with Worker("alice", listen="127.0.0.1:0", admission=admission) as worker:
             url = f"ws://{worker.address}"
-            refused = await conform(url, patience=2)
-            report = await conform(url, token="sesame")
-    assert refused.level is None
-    assert "token" in refused.failed[0].found
-    assert report.level == 2
+            nothing = await conform(url, patience=2)
+            other_key = await conform(url, patience=2, token=token)
+            report = await conform(url, token=token, key=key)
+    assert (nothing.level, other_key.level) == (None, None)
+    assert "it needs a token" in nothing.failed[0].found
+    assert "is bound to a key that was not proved" in other_key.failed[0].found
+    assert [check.name for check in report.checks if check.outcome == SKIPPED] == ["without a key"]
+    assert (report.failed, report.level) == ([], 3)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_who_keeps_no_conversations_conforms_too() -> None:
+    with anyio.fail_after(SECONDS):
+        async with Worker("alice", listen="127.0.0.1:0", resume_grace=0) as worker:
+            worker.peer.can = {**worker.peer.can, "level": 1}
+            report = await conform(f"ws://{worker.address}")
+    skipped = {check.name: check.found for check in report.checks if check.outcome == SKIPPED}
+    assert {"answers outlive their link", "chunks begin anew"} <= set(skipped)
+    assert set(skipped.values()) == {"the peer keeps no conversation whose link is lost"}
+    assert (report.failed, report.level) == ([], 1)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -264,13 +422,18 @@ async def test_nothing_at_the_tamperer_by_itself() -> None:
         async with tampered(Fault) as url:
             report = await conform(url)
     assert report.failed == []
-    assert report.level == 2
+    assert report.level == 3
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(
     ("fault", "check", "level"),
     [
+        (BelievesAnyProof, "wrong proofs", None),
+        (ProvesAnotherChallenge, "welcome", None),
+        (ForgetsAnswers, "answers outlive their link + what was resent is not run again", 0),
+        (AnswersTwiceAfterACut, "what was resent is not run again", 0),
+        (SaysThatNothingCame, "answers outlive their link + chunks begin anew", 0),
         (NeverGrants, "credit is granted", 0),
         (IgnoresCredit, "credit is kept to", 0),
         (RunsAgain, "resent request", 0),
@@ -279,13 +442,17 @@ async def test_nothing_at_the_tamperer_by_itself() -> None:
         (PromotesLikeNumpy, "promotion", 1),
         (WrongSine, "op sin", 1),
         (ForgetsCauses, "poison flows", 1),
+        (NeverCancelsCalls, "cancel a call", 2),
+        (NamesNoStep, "a step that fails", 2),
+        (CountsNoUpdates, "a state is listed and deleted", 2),
+        (KeepsNoConstants, "constants and literals", 2),
     ],
 )
 async def test_a_fault_fails_its_check(fault: Callable[[], Fault], check: str, level: Optional[int]) -> None:
     with anyio.fail_after(SECONDS):
         async with tampered(fault) as url:
             report = await conform(url, patience=2)
-    assert [(one.name, bool(one.found)) for one in report.failed] == [(check, True)]
+    assert [(one.name, bool(one.found)) for one in report.failed] == [(name, True) for name in check.split(" + ")]
     assert report.level == level
     assert not report.conforms
 
@@ -312,12 +479,26 @@ async def test_nobody_is_there() -> None:
 async def test_what_is_not_offered_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     with anyio.fail_after(SECONDS):
         async with Worker("small", listen="127.0.0.1:0") as worker:
-            worker.peer.can = {"level": 2, "ops": ["add", "positive"], "dtypes": ["<f4", "|u1", "<i8"]}
+            worker.peer.can = {"level": 3, "ops": ["add", "positive"], "dtypes": ["<f4", "|u1", "<i8"]}
             report = await conform(f"ws://{worker.address}")
     skipped = {check.name for check in report.checks if check.outcome == SKIPPED}
-    assert {"op matmul", "put and get <c16", "promotion", "poison flows"} <= skipped
+    assert {"op matmul", "put and get <c16", "promotion", "poison flows", "several outputs"} <= skipped
     assert report.failed == []
-    assert report.level == 2
+    assert report.level == 3
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("takes", "says", "outcome"), [(10, 10, PASSED), (10, 9, FAILED), (10, 11, FAILED), (10, 1 << 20, SKIPPED)]
+)
+async def test_plans_may_be_as_long_as_a_worker_says(takes: int, says: int, outcome: str) -> None:
+    with anyio.fail_after(SECONDS):
+        async with Worker("alice", listen="127.0.0.1:0", max_plan_steps=takes) as worker:
+            worker.peer.can = {"level": 3, "ops": ["add"], "dtypes": ["<f4", "|u1"], "limits": {"plan_steps": says}}
+            report = await conform(f"ws://{worker.address}")
+    found = {check.name: check.outcome for check in report.checks if check.level == 3}
+    assert found.pop("how long a plan may be") == outcome
+    assert set(found.values()) <= {PASSED, SKIPPED}
 
 
 async def test_levels_above_the_claimed_one_are_not_checked() -> None:
@@ -341,12 +522,13 @@ async def test_a_report_without_a_pass_reaches_nothing() -> None:
 async def test_the_command() -> None:
     command = [sys.executable, "-m", "asyncsyft", "conform"]
     with anyio.fail_after(SECONDS):
-        async with Worker("alice", listen="127.0.0.1:0", token="sesame") as worker:
+        admission, token = guarded()
+        async with Worker("alice", listen="127.0.0.1:0", admission=admission) as worker:
             url = f"ws://{worker.address}"
-            good = await anyio.run_process([*command, url, "--json", "--token", "sesame"], check=False)
+            good = await anyio.run_process([*command, url, "--json", "--token", token], check=False)
             bad = await anyio.run_process([*command, url, "--quiet"], check=False)
     assert good.returncode == 0, good.stderr
-    assert json.loads(good.stdout)["level"] == 2
+    assert json.loads(good.stdout)["level"] == 3
     assert bad.returncode == 1
     assert bad.stdout.decode().startswith("FAILED  0 welcome\n")
     assert "reaches no level" in bad.stdout.decode()

@@ -137,9 +137,7 @@ async def test_what_is_recorded_at_a_worker_that_is_lost_is_told() -> None:
 
 async def answering(relay: Scripted, answer: Any) -> None:
     """A relay with one worker, which answers the first program with what ``answer`` gives."""
-    hello = wire.parse(await relay.hears(wire.HELLO))
-    alice = [2, "alice", "worker", b"sleeping"]
-    relay.say(packed(wire.WELCOME, [1, 1, b"an epoch", [0, "relay", "relay", b"incarnat"], [alice], {}]))
+    hello = await relay.greet([2, "alice", "worker", b"sleeping"])
     relay.say(packed(wire.RESUME, [b"sleeping", hello.incarnation, 0, 0, {}], sender=2))
     await relay.hears(wire.PROGRAM)
     relay.say(answer)
@@ -168,7 +166,7 @@ async def test_a_worker_that_answers_nonsense(answer: bytes) -> None:
     with anyio.fail_after(SECONDS):
         async with scripted(far) as relay, anyio.create_task_group() as tasks:
             tasks.start_soon(answering, relay, answer)
-            async with Driver(dial, "one") as driver:
+            async with Driver(dial, "one", resume_grace=0) as driver:
                 with pytest.raises(RemoteProtocolError):
                     await driver["alice"].recorder.ask(["get", 0, [1]])
                 assert len(driver.peer.roads) == 1  # the link to the relay lives
@@ -185,7 +183,7 @@ async def test_a_tensor_past_all_limits_fails_alone() -> None:
     with anyio.fail_after(SECONDS):
         async with scripted(far) as relay, anyio.create_task_group() as tasks:
             tasks.start_soon(answering, relay, answer)
-            async with Driver(dial, "one") as driver:
+            async with Driver(dial, "one", resume_grace=0) as driver:
                 with pytest.raises(LimitExceeded, match="past the limit"):
                     await driver["alice"].recorder.ask(["get", 0, [1]])
                 relay.transport.abort()
@@ -203,7 +201,7 @@ async def test_documents_that_say_nonsense_are_errors_of_ours() -> None:
     with anyio.fail_after(SECONDS):
         async with scripted(far) as relay, anyio.create_task_group() as tasks:
             tasks.start_soon(answering, relay, answer)
-            async with Driver(dial, "one") as driver:
+            async with Driver(dial, "one", resume_grace=0) as driver:
                 with pytest.raises(RemoteProtocolError):
                     await driver["alice"].search("x")
                 relay.transport.abort()  # it will answer nothing more, and closing would wait a while for it
@@ -220,16 +218,16 @@ async def test_a_worker_that_comes_back_before_the_news_that_it_left() -> None:
     with anyio.fail_after(SECONDS):
         async with scripted(far) as relay, anyio.create_task_group() as tasks:
             tasks.start_soon(answering, relay, again)
-            async with Driver(dial, "one") as driver:
+            async with Driver(dial, "one", resume_grace=0) as driver:
                 before = driver["alice"]
-                with pytest.raises(WorkerLost, match="alice came back"):
+                with pytest.raises(WorkerLost, match="alice was started anew"):
                     await before.recorder.ask(["get", 0, [1]])
                 assert driver["alice"] is not before
                 relay.say(packed(wire.PEERS, [[], [[2, "gone"]]]))
                 relay.say(packed(wire.PING, [], number=7))
                 await relay.hears(wire.PONG)
-                assert driver["alice"].info.number == 3
-                with pytest.raises(WorkerLost, match="alice came back"):
+                assert driver["alice"].conversation.to == 3
+                with pytest.raises(WorkerLost, match="alice was started anew"):
                     await before.send(np.ones(2))
                 relay.transport.abort()
                 await until(lambda: not driver.workers)
@@ -260,5 +258,5 @@ async def test_an_idle_driver_lets_the_worker_forget_what_it_answered() -> None:
         async with cluster("alice") as here:
             x = await here.driver["alice"].send(np.ones(1 << 13))
             await x.get()
-            (talk,) = here.workers["alice"].peer.roads[0].conversations.values()
+            (talk,) = here.workers["alice"].peer.conversations.roads
             await until(lambda: not talk.served)  # the last answer is pinned until the driver says that it has seen it

@@ -648,17 +648,17 @@ class Move:
         self.alice, self.bob = Room(), Room(limit)
         self.road = Pair(self.alice.executor)
         self.bob.executor.converse = self.converse
-        self.asked_for: List[Tuple[int, bytes]] = []
+        self.asked_for: List[Tuple[bytes, bytes]] = []
 
-    def converse(self, asking: Conversation, number: int, source: bytes) -> Conversation:
-        self.asked_for.append((number, source))
+    def converse(self, source: bytes, key: bytes) -> Conversation:
+        self.asked_for.append((source, key))
         return self.road.near
 
     def offer(self, number: int, ticket: bytes = TICKET) -> Asked:
         return self.alice.send(["move", 0, [number], {"to": MINE, "ticket": ticket}])
 
     def fetch(self, out: int, ticket: bytes = TICKET, **params: Any) -> Asked:
-        return self.bob.send(["fetch", out, [], {"from": b"a" * 8, "ticket": ticket, "peer": 4, **params}])
+        return self.bob.send(["fetch", out, [], {"from": b"a" * 8, "ticket": ticket, **params}])
 
     def pump(self) -> None:
         for _ in range(3):
@@ -679,7 +679,7 @@ def test_a_move_whichever_comes_first(offer_first: bool, size: int) -> None:
     waits = move.bob.send(["sum", 3, [2]], ["get", 0, [3]])
     move.pump()
     assert dict(waits.values)[1] == array.sum()
-    assert move.asked_for == [(4, b"a" * 8)]
+    assert move.asked_for == [(b"a" * 8, b"")]
     move.alice.send(["delete", 0, [1]])
     assert move.alice.is_clean()
     assert move.bob.is_clean()
@@ -690,7 +690,7 @@ def test_two_moves_in_one_program_and_what_is_made_of_them() -> None:
     for number in (1, 2):
         move.alice.space.keep(number, np.full(3, float(number)))
         move.offer(number, bytes([number]) * 16)
-    fetches = [["fetch", out, [], {"from": b"a" * 8, "ticket": bytes([out]) * 16, "peer": 4}] for out in (1, 2)]
+    fetches = [["fetch", out, [], {"from": b"a" * 8, "ticket": bytes([out]) * 16}] for out in (1, 2)]
     waits = move.bob.send(
         fetches[0], ["add", 3, [1, 1]], ["info", 0, [3]], fetches[1], ["add", 4, [3, 2]], ["get", 0, [4]]
     )
@@ -731,6 +731,18 @@ def test_the_failure_of_a_move_has_a_number_of_this_conversation() -> None:
     assert move.bob.is_clean()
 
 
+def test_small_programs_are_never_queued_and_their_credit_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room()
+    monkeypatch.setattr(room.executor, "_advance", None)  # to queue one raises
+    array = np.arange(10_000.0)
+    for number in range(1, 4 * WINDOW // array.nbytes):
+        asked = room.send(put(number, array), ["get", 0, [number]], body=[array.tobytes()])
+        np.testing.assert_array_equal(dict(asked.values)[1], array)
+        assert is_done(asked)
+    assert room.executor.steps_run == 2 * number
+    assert room.is_clean()
+
+
 def test_a_move_without_room() -> None:
     move = Move(limit=100)
     move.alice.space.keep(1, np.zeros(100))
@@ -762,8 +774,8 @@ def test_a_move_that_is_cancelled_or_whose_source_is_lost() -> None:
 def test_a_source_that_gives_no_tensor() -> None:
     for answer in ("nothing", "a document"):
         bob, source = Room(), Pair()
-        bob.executor.converse = lambda asking, number, life, near=source.near: near  # type: ignore[misc]
-        waits = bob.send(["fetch", 2, [], {"from": b"a" * 8, "ticket": TICKET, "peer": 4}])
+        bob.executor.converse = lambda life, key, near=source.near: near  # type: ignore[misc]
+        waits = bob.send(["fetch", 2, [], {"from": b"a" * 8, "ticket": TICKET}])
         source.pump()
         (served, *_) = source.server.programs[0]
         if answer == "a document":
@@ -798,7 +810,7 @@ def test_a_fetch_to_nowhere_poisons_its_result() -> None:
 
     for number, converse in ((1, None), (2, nowhere)):
         room.executor.converse = converse
-        asked = room.send(["fetch", number, [], {"from": b"a" * 8, "ticket": TICKET, "peer": 4}], ["get", 0, [number]])
+        asked = room.send(["fetch", number, [], {"from": b"a" * 8, "ticket": TICKET}], ["get", 0, [number]])
         assert set(codes(asked)) == {0, 1}
     assert room.is_clean()
 

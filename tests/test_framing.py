@@ -13,7 +13,19 @@ from websockets.frames import Frame, Opcode
 
 from asyncsyft import framing
 from asyncsyft.errors import RemoteProtocolError
-from asyncsyft.framing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, BadFrame, Decoder, Encoder
+from asyncsyft.framing import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    NUMPY_MASK,
+    PING,
+    PONG,
+    TEXT,
+    BadFrame,
+    Buffer,
+    Decoder,
+    Encoder,
+)
 
 Event = Tuple[int, bytes]
 
@@ -91,6 +103,15 @@ def test_pieces_are_one_message(masked: bool) -> None:
     out: List[Any] = []
     Encoder(masked=masked).message(pieces, out)
     assert feed(Decoder(masked=masked), b"".join(out)) == [(BINARY, b"".join(pieces))]
+
+
+@given(st.lists(st.one_of(st.integers(0, 40), st.integers(NUMPY_MASK - 9, NUMPY_MASK + 9)), max_size=7))
+def test_large_pieces_are_masked_wherever_they_begin_and_end(sizes: List[int]) -> None:
+    data = bytes(range(256)) * (sum(sizes) // 256 + 1)
+    pieces = [data[sum(sizes[:at]) :][:size] for at, size in enumerate(sizes)]
+    out: List[Buffer] = []
+    Encoder(masked=True).message(pieces, out)
+    assert feed(Decoder(masked=True), b"".join(out)) == [(BINARY, data[: sum(sizes)])]
 
 
 def test_each_frame_has_a_key_of_its_own() -> None:

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import asyncsyft
 from asyncsyft import Relay, Worker
-from asyncsyft.errors import Refused
+from asyncsyft.errors import LinkClosed, Refused, WorkerLost
+from asyncsyft.identity import Admission, Key, KnownPeers, key_text
 from asyncsyft.metrics import Endpoints, counts, status
 from asyncsyft.testing import cluster
 
@@ -134,7 +135,7 @@ async def test_a_relay_that_drains_is_alive_and_not_ready() -> None:
                 assert await stuck.receive()  # the goodbye
                 assert (await ask(relay, "/readyz"))[::2] == (503, b"draining\n")
                 assert (await ask(relay, "/healthz"))[0] == 200
-                with pytest.raises(Refused, match="the relay ends"):
+                with pytest.raises(LinkClosed, match="the relay ends"):
                     async with asyncsyft.connect(relay.url):
                         pass
                 assert not ended.is_set()
@@ -142,14 +143,54 @@ async def test_a_relay_that_drains_is_alive_and_not_ready() -> None:
 
 
 async def test_figures_are_for_who_shows_the_token() -> None:
-    endpoints = Endpoints("open sesame")
-    async with Relay("127.0.0.1:0", token="open sesame", process_request=endpoints) as relay:
+    endpoints, mine = Endpoints("open sesame"), Key.new()
+    admission = Admission(known=KnownPeers({"me": key_text(mine.public)}))
+    async with Relay("127.0.0.1:0", admission=admission, process_request=endpoints) as relay:
         endpoints.of(relay)
         for path in ("/metrics", "/status"):
             assert (await ask(relay, path))[0] == 401
             assert (await ask(relay, path, "Authorization: Bearer open barley"))[0] == 401
             assert (await ask(relay, path, "Authorization: Bearer open sesame"))[0] == 200
         assert (await ask(relay, "/readyz"))[0] == 200
+        async with asyncsyft.connect(relay.url, name="me", key=mine):
+            found = json.loads((await ask(relay, "/status", "Authorization: Bearer open sesame"))[2])
+    assert found["peers"][0]["key"] == key_text(mine.public)
+
+
+async def test_a_process_that_takes_the_place_of_another_keeps_it(told: Relay) -> None:
+    """With the same key; the other is told, and does not dial again."""
+    key = Key.new()
+    async with Worker("alice", told.url, key=key) as first, asyncsyft.connect(told.url) as driver:
+        x = await driver["alice"].send(np.ones(3))
+        await x.get()
+        async with Worker("alice", told.url, key=key) as second:
+            with anyio.fail_after(SECONDS):
+                with pytest.raises(Refused, match="another process took the place of alice, with the same key"):
+                    await first.closed()
+                with pytest.raises(WorkerLost):
+                    await (x + 1).get()
+                (alice,) = await driver.wait_for("alice")
+                assert (await (await alice.send(np.ones(3))).get()).sum() == 3
+            assert second.peer.redials == 0
+        found = values((await ask(told, "/metrics"))[2])
+    assert found["asyncsyft_relay_replacements_total",] == 1
+    assert first.peer.redials == 0
+
+
+async def test_a_worker_counts_how_often_its_link_came_back() -> None:
+    async with Relay("127.0.0.1:0") as relay:
+        async with Worker("alice", relay.url) as alice, asyncsyft.connect(relay.url) as driver:
+            with anyio.fail_after(SECONDS):
+                x = await driver["alice"].send(np.ones(3))
+                await x.get()
+                before = await driver["alice"].stats()
+                for member in list(relay.members.values()):
+                    member.link.transport.abort()
+                after = await driver["alice"].stats()
+            assert driver.peer.redials == driver.peer.conversations.resumed == 1
+            assert alice.peer.redials == 1
+    assert (before["redials"], before["resumed"]) == (0, 0)
+    assert (after["redials"], after["resumed"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from asyncsyft import protocol, wire
 from asyncsyft.errors import LocalProtocolError, RemoteProtocolError, WorkerLost
 from asyncsyft.protocol import WINDOW, Conversation, Served
+from asyncsyft.protocol.lane import CHUNK_HEAD, CHUNKS_AHEAD, FAST, LARGE_CHUNK
 from asyncsyft.wire import Failure
 from tests.ends import MINE, THEIRS, Asked, Kept, Pair, counters, deliver, frame, pull
 
@@ -340,6 +341,92 @@ def test_large_tensors_travel_in_chunks_between_small_requests() -> None:
         pieces = [(offset, body) for number, s, offset, body in pair.server.chunks if (number, s) == (1, step)]
         assert [offset for offset, _ in pieces] == [i * wire.CHUNK for i in range(len(pieces))]
         assert b"".join(body for _, body in pieces) == sent.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("relayed", "speed", "size"),
+    [(False, 2 * FAST, LARGE_CHUNK), (True, 2 * FAST, wire.CHUNK), (False, FAST / 2, wire.CHUNK)],
+    ids=["fast", "relayed", "slow"],
+)
+def test_chunks_and_the_credit_for_them_grow_on_fast_roads(relayed: bool, speed: float, size: int) -> None:
+    pair = Pair()
+    for number, end in enumerate((pair.near, pair.far), 1):
+        end.begin(number if relayed else 0)
+        end.policy.bandwidth = speed
+    array = np.arange(1 << 20, dtype="<f8")
+    upload = Asked()
+    upload.chunks = [(0, array)]
+    pair.near.ask(upload, [["put", 1, []]], ())
+    there, back, ahead = pair.near.lane(0), pair.far.lane(0), 0
+    for _ in range(100):
+        for _ in range(50):
+            deliver(pair.far, pull(pair.near))
+            ahead = max(ahead, back.allowed - back.consumed)
+        deliver(pair.near, pull(pair.far))
+    pieces = [body for *_, body in pair.server.chunks]
+    assert b"".join(pieces) == array.tobytes()
+    assert {len(piece) for piece in pieces[:-1]} == {size}
+    most = WINDOW if relayed else CHUNKS_AHEAD * (size + 2 * CHUNK_HEAD)
+    assert there.sent == back.received
+    assert most * 15 / 16 <= ahead <= most
+
+
+def test_a_call_beside_a_large_upload_waits_for_one_chunk_at_most() -> None:
+    pair = Pair()
+    upload = Asked()
+    upload.chunks = [(0, np.zeros(1 << 21))]
+    pair.near.ask(upload, [["put", 1, []]], ())
+    while not pair.server.chunks:
+        deliver(pair.far, pull(pair.near))
+        deliver(pair.near, pull(pair.far))
+    for _ in range(8):
+        pair.near.ask(Asked(), GET, ())
+        kinds: List[int] = []
+        while wire.PROGRAM not in kinds:
+            message = pull(pair.near)
+            kinds += [found.kind for found in wire.frames(memoryview(message))]
+            deliver(pair.far, message)
+            deliver(pair.near, pull(pair.far))
+        assert kinds.index(wire.PROGRAM) <= 1, kinds
+    assert upload.happened == ["sent"]
+    assert pair.near.lane(0).bulk
+
+
+def test_the_link_is_woken_once_until_it_asks_and_anew_on_a_new_road() -> None:
+    pair = Pair()
+    pair.pump()
+    woken: List[int] = []
+    pair.near.wake = lambda: woken.append(1)
+    for turn in range(1, 4):
+        for _ in range(3):
+            pair.near.ask(Asked(), GET, ())
+        assert len(woken) == turn
+        pull(pair.near)
+    pair.near.ask(Asked(), GET, ())
+    pair.near.begin(7)  # the link that was woken is gone
+    assert len(woken) == 5
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_is_asked_while_a_large_tensor_leaves_is_sent_whatever_the_lane(order: Tuple[int, int]) -> None:
+    pair, late = Pair(), Asked()
+    pair.pump()
+    of_upload, of_late = order
+    for number in (0, 1):
+        pair.near.lane(number)
+
+    class Upload(Asked):
+        def progress(self, step: int, done: int, total: int) -> None:
+            if late.parcel is None:
+                pair.near.ask(late, GET, (), of_late)
+
+    upload = Upload()
+    upload.chunks = [(0, np.zeros(10))]
+    pair.near.ask(upload, [["put", 1, []]], (), of_upload)
+    out: List[wire.Buffer] = []
+    while pair.near.take(out, WINDOW) >= WINDOW:
+        pass  # as a link does, which asks again only where it is told to
+    assert late.happened == ["sent"]
 
 
 def test_the_rest_of_an_upload_that_was_refused_is_not_sent() -> None:

@@ -13,10 +13,12 @@ import pytest
 from asyncsyft import link, ops, peer, program, protocol, relay, store, tensor, wire
 from asyncsyft.executor import moves, steps
 from asyncsyft.ops.table import REQUIRED, Op
+from asyncsyft.peer import conversations
+from asyncsyft.relay import member
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "protocol.md").read_text("utf-8")
-MODULES = (wire, protocol, program, tensor, store, steps, moves, link, peer, relay)
+MODULES = (wire, protocol, program, tensor, store, steps, moves, link, peer, conversations, relay, member)
 
 
 def hexes() -> List[str]:

@@ -11,6 +11,7 @@ import pytest
 from asyncsyft import relay as relay_module
 from asyncsyft import wire
 from asyncsyft.errors import LinkClosed
+from asyncsyft.identity import Grant
 from asyncsyft.relay import Relay
 from asyncsyft.transport import memory_pair
 from tests.journeys.kit import SECONDS, bystander, town, until
@@ -82,9 +83,9 @@ AFTER_HELLO = {
     "garbage in a goodbye": packed(wire.GOODBYE, b"\xc1"),
 }
 REFUSED = {
-    "another version": (hello(version=2), "protocol version 2; this relay speaks version 1"),
+    "another version": (hello(version=2), "protocol version 2; this is version 1"),
     "a role that is none": (hello(role="relay"), "a driver or a worker"),
-    "no name": (hello(name=""), "has a name"),
+    "no name": (hello(name=""), "with a name"),
     "a name that prints badly": (hello(name="a\nb"), "name"),
     "a name that is taken": (hello(name="alice", role="worker"), "the name 'alice' is taken"),
 }
@@ -126,7 +127,7 @@ async def test_a_hello_that_is_refused_is_told_why(said: bytes, reason: str) -> 
 
 
 async def test_a_hello_that_never_comes(monkeypatch: Any) -> None:
-    monkeypatch.setattr(relay_module, "HANDSHAKE_TIMEOUT", 0.02)
+    monkeypatch.setattr(relay_module.relay, "HANDSHAKE_TIMEOUT", 0.02)
     async with town("memory", "alice") as made, bystander(made):
         async with scripted(await made.dial()) as mallory:
             await mallory.ended.wait()
@@ -179,21 +180,61 @@ async def test_drivers_are_told_who_joins_and_leaves() -> None:
             assert (joined.name, joined.role, joined.incarnation) == ("alice", "worker", worker.incarnation)
             async with scripted(await made.dial()) as two:
                 welcome = await two.hello("two")
-                assert sorted(info.name for info in welcome.peers) == ["alice", "one"]
-                (news,) = (await one.says(wire.PEERS)).joined
+                assert [info.name for info in welcome.peers] == ["alice"]
                 two.say(packed(wire.GOODBYE, ["", "enough"]))
                 two.transport.close()
                 await two.ended.wait()
+            async with scripted(await made.dial()) as other:
+                await other.hello("bob", "worker")
+                (news,) = (await one.says(wire.PEERS)).joined
+                other.say(packed(wire.GOODBYE, ["", "enough"]))
+                other.transport.close()
+                await other.ended.wait()
             assert (await one.says(wire.PEERS)).left == [(news.number, "")]
             worker.transport.abort()
             ((number, reason),) = (await one.says(wire.PEERS)).left
             assert number == worker.number
             assert reason
-            assert not worker.heard  # workers are not told of those with whom they never talked
+            # Workers are told of nobody with whom they never talked, and drivers of no drivers.
+            assert [frame.kind for frame in (*worker.heard, *one.heard)] == [wire.CHALLENGE] * 2
+
+
+async def test_a_worker_is_told_who_speaks_to_it_before_it_hears_it() -> None:
+    async with town("memory") as made:
+        async with scripted(await made.dial()) as one, scripted(await made.dial()) as worker:
+            await worker.hello("alice", "worker")
+            await one.hello("one")
+            one.say(packed(wire.RESUME, [one.incarnation, worker.incarnation, 0, 0, {}], to=worker.number))
+            await worker.hears(wire.RESUME)
+            (joined,) = (await worker.says(wire.PEERS)).joined
+            assert (joined.number, joined.name, joined.incarnation) == (one.number, "one", one.incarnation)
+            one.transport.abort()
+            ((number, reason),) = (await worker.says(wire.PEERS)).left
+            assert number == one.number
+            assert reason
+
+
+async def test_who_seeks_a_life_is_told_when_it_comes_and_it_of_the_seeker() -> None:
+    async with town("memory") as made:
+        async with scripted(await made.dial()) as bob, scripted(await made.dial()) as alice:
+            await bob.hello("bob", "worker")
+            bob.say(packed(wire.SEEK, [[alice.incarnation, LIFE]]))
+            bob.say(packed(wire.PING, [], number=1))
+            await bob.hears(wire.PONG)
+            await alice.hello("alice", "worker")
+            assert [info.name for info in (await bob.says(wire.PEERS)).joined] == ["alice"]
+            assert [info.name for info in (await alice.says(wire.PEERS)).joined] == ["bob"]
+            assert list(made.relay.presence.sought) == [LIFE]
+            alice.say(packed(wire.SEEK, [[bob.incarnation]]))  # known already: nothing is said twice
+            alice.say(packed(wire.PING, [], number=1))
+            await alice.hears(wire.PONG)
+            assert [frame.kind for frame in alice.heard] == [wire.CHALLENGE]
+        await until(lambda: not made.relay.presence.sought)
 
 
 async def test_a_crowd_is_presented_in_small_frames(monkeypatch: Any) -> None:
-    monkeypatch.setattr(relay_module, "PEERS_TOGETHER", 3)
+    monkeypatch.setattr(relay_module.relay, "PEERS_TOGETHER", 3)
+    monkeypatch.setattr(relay_module.member, "PEERS_TOGETHER", 3)
     async with town("memory") as made:
         relay = made.relay
         far = []
@@ -201,6 +242,7 @@ async def test_a_crowd_is_presented_in_small_frames(monkeypatch: Any) -> None:
             near, end = memory_pair()
             member = relay_module.Member(end, relay)
             member.info = wire.PeerInfo(100 + number, f"w{number}", "worker", LIFE)
+            member.grant = Grant()
             relay.members[100 + number] = member
             far.append(near)
         async with scripted(await made.dial()) as one:

@@ -168,10 +168,24 @@ def test_pieces_in_order_make_the_tensor(count: int, sizes: List[int]) -> None:
     np.testing.assert_array_equal(landing.array, np.arange(count))
 
 
+@given(st.integers(1, 300), st.lists(st.integers(1, 40), min_size=1), st.integers(0, 300))
+def test_pieces_of_another_size_are_resent_from_the_start(count: int, sizes: List[int], cut: int) -> None:
+    data = np.arange(count, dtype="<u4").tobytes()
+    landing = Landing(np.dtype("<u4"), (count,))
+    cut = min(cut, len(data) - 1)
+    assert cut == 0 or landing.land(0, memoryview(data[:cut])) is False
+    at = turn = 0
+    while at < len(data):
+        piece = data[at : at + sizes[turn % len(sizes)]]
+        at, turn = at + len(piece), turn + 1
+        assert landing.land(at - len(piece), memoryview(piece)) == (at == len(data))
+    np.testing.assert_array_equal(landing.array, np.arange(count))
+
+
 @pytest.mark.parametrize(
-    ("offset", "size"), [(9, 4), (16, 1), (0, 17), (8, 9), (4, 8), (8, 0), (1 << 53, 1)], ids=lambda value: str(value)
+    ("offset", "size"), [(9, 4), (16, 1), (0, 17), (8, 9), (4, 16), (8, 0), (1 << 53, 1)], ids=lambda value: str(value)
 )
-def test_gaps_overlaps_and_what_is_past_the_end(offset: int, size: int) -> None:
+def test_gaps_and_what_is_past_the_end(offset: int, size: int) -> None:
     landing = Landing(np.dtype("<u8"), (2,))
     assert landing.land(0, memoryview(bytes(8))) is False
     with pytest.raises(RemoteProtocolError):

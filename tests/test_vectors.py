@@ -5,6 +5,7 @@ Each is verified by meaning from what stands in its file, not by making it again
 
 from __future__ import annotations
 
+import hmac
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Dict, List
 import msgpack
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from asyncsyft import ops, program, tensor, wire
 from asyncsyft.conform.compute import agree
@@ -44,7 +46,8 @@ def test_the_files_are_what_the_code_does() -> None:
 
 
 def test_all_are_there_and_say_what_they_are() -> None:
-    assert set(FILES) == {"frames", "hostile", "tensors", "literals", "promotion", "ops", "conversations"}
+    plain = {"frames", "hostile", "tensors", "literals", "promotion", "ops", "conversations"}
+    assert set(FILES) == plain | {"plans", "seal"}
     for content in FILES.values():
         assert content["protocol"] == wire.SUBPROTOCOL
         assert content["draft"] is True
@@ -53,7 +56,7 @@ def test_all_are_there_and_say_what_they_are() -> None:
 
 def test_every_kind_of_frame_has_a_vector() -> None:
     kinds = {vector["header"]["kind"] for vector in FILES["frames"]["vectors"]}
-    assert kinds == {*range(wire.HELLO, wire.REFUSED + 1), *range(wire.RESUME, wire.CHUNK_OF + 1)}
+    assert kinds == {*range(wire.HELLO, wire.SEEK + 1), *range(wire.RESUME, wire.CHUNK_OF + 1)}
 
 
 @vectors("frames")
@@ -68,6 +71,26 @@ def test_a_good_frame(vector: Dict[str, Any]) -> None:
     assert to_json(msgpack.unpackb(frame.meta)) == vector["meta"]
     assert to_json(wire.parse(frame)) == vector["says"]
     assert bytes(frame.body) == bytes.fromhex(vector["body"])
+
+
+@vectors("frames", "proofs")
+def test_a_proof(vector: Dict[str, Any]) -> None:
+    """As docs/protocol.md says it, by the primitives alone; and a good hello holds it."""
+    said = {name: bytes.fromhex(value) for name, value in vector.items() if name != "name"}
+    ours, theirs = (X25519PrivateKey.from_private_bytes(said[name]) for name in ("challenge_private", "private"))
+    assert ours.public_key().public_bytes_raw() == said["challenge"]
+    assert theirs.public_key().public_bytes_raw() == said["key"]
+    assert ours.exchange(theirs.public_key()) == theirs.exchange(ours.public_key()) == said["shared"]
+    # HKDF of RFC 5869, of one block
+    extracted = hmac.digest(said["challenge"] + said["key"], said["shared"], "sha256")
+    secret = hmac.digest(extracted, b"asyncsyft v1 proof\x01", "sha256")
+    assert hmac.digest(secret, said["transcript"], "sha256") == said["proof"]
+    hellos = [one["says"] for one in FILES["frames"]["vectors"] if one["message"] == "hello"]
+    (hello,) = [one for one in hellos if one["key"] == {"hex": vector["key"]}]
+    incarnation = bytes.fromhex(hello["incarnation"]["hex"])
+    texts = [hello["name"], hello["role"], hello["token"] or ""]
+    assert b"\0".join([*(text.encode() for text in texts), incarnation]) == said["transcript"]
+    assert hello["proof"] == {"hex": vector["proof"]}
 
 
 @vectors("hostile")
@@ -181,6 +204,8 @@ def test_an_op(vector: Dict[str, Any]) -> None:
 def test_a_conversation(vector: Dict[str, Any]) -> None:
     worker = fresh()
     for turn in vector["exchange"]:
+        if turn.get("new_link"):
+            worker.begin(0)
         for entry in turn["driver"]:
             worker.receive(split(bytes.fromhex(entry["hex"]))[0])
         out: List[Any] = []

@@ -21,7 +21,18 @@ from asyncsyft import framing
 from asyncsyft.errors import LinkClosed, RemoteProtocolError
 from asyncsyft.framing import BINARY, CLOSE, PING, PONG, Decoder, Encoder
 from asyncsyft.transport import Transport
-from asyncsyft.websocket import SUBPROTOCOL, Listener, core, dial, dialling, handshake, listen, listening, shells
+from asyncsyft.websocket import (
+    SUBPROTOCOL,
+    Listener,
+    core,
+    dial,
+    dialling,
+    handshake,
+    listen,
+    listening,
+    on_asyncio,
+    shells,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # cryptography will leave Python 3.8, and says so
@@ -617,6 +628,24 @@ async def test_pings_of_one_who_never_reads_cost_nothing() -> None:
             for _ in range(100):
                 await client.send(pings)
         assert server.transports[0].bytes_sent < server.transports[0].bytes_received
+
+
+async def test_what_a_socket_takes_bit_by_bit_arrives_whole_and_little_is_copied(anyio_backend: str) -> None:
+    messages = [bytes([number]) * (200_000 + number) for number in range(8)]
+    async with serving() as server, raw(server) as client, anyio.create_task_group() as tasks:
+        await client.send(client.message(b"here"))
+        assert await client.event() == (BINARY, b"here")
+        (transport,) = server.transports
+        sock: Any = getattr(transport, "direct" if anyio_backend == "asyncio" else "_sock")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        tasks.start_soon(client.send, b"".join(map(client.message, messages)))
+        held = 0
+        for message in messages:
+            assert await client.event() == (BINARY, message)
+            if anyio_backend == "asyncio":
+                held = max(held, transport._transport.get_write_buffer_size())  # type: ignore[attr-defined]
+        assert held <= on_asyncio.REST
+        assert held or anyio_backend == "trio"
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1001, 4000])

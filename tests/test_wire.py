@@ -17,15 +17,16 @@ from asyncsyft.wire import HEADER, HEADER_SIZE, MAX_FRAME, MAX_ID, Frame, Parcel
 from tests.ends import frame
 
 LIFE, EPOCH = bytes(range(8)), bytes(range(8, 16))
-PEER = wire.PeerInfo(7, "alice", "worker", LIFE)
+KEY, PROOF = bytes(range(32)), bytes(range(32, 64))
+PEER = wire.PeerInfo(7, "alice", "worker", LIFE, KEY)
 FAILURE = wire.Failure(3, 1, "OpFailed", "ValueError", "no", "add", 2, 0)
 PROGRAM = [["add", 3, [1, 2]], ["get", 0, [3]], ["sum", 4, [["<f4", 1.5]], {"axis": [0]}]]
 
 # Of each kind: the meta as it is sent, and what is understood.
 MESSAGES: Dict[int, Tuple[Any, Any]] = {
     wire.HELLO: (
-        (1, "bob", "driver", LIFE, "secret", {"level": 2}),
-        wire.Hello(1, "bob", "driver", LIFE, "secret", {"level": 2}),
+        (1, "bob", "driver", LIFE, "secret", {"level": 2}, KEY, PROOF),
+        wire.Hello(1, "bob", "driver", LIFE, "secret", {"level": 2}, KEY, PROOF),
     ),
     wire.WELCOME: ((1, 4, EPOCH, PEER, [PEER], {}), wire.Welcome(1, 4, EPOCH, PEER, [PEER], {})),
     wire.PEERS: (([PEER], [(3, "goodbye")]), wire.Peers([PEER], [(3, "goodbye")])),
@@ -33,7 +34,9 @@ MESSAGES: Dict[int, Tuple[Any, Any]] = {
     wire.PING: ((), None),
     wire.PONG: ((), None),
     wire.REFUSED: ((9, "UnknownPeer", "gone"), wire.Refused(9, "UnknownPeer", "gone")),
-    wire.RESUME: ((LIFE, EPOCH, 5, 4, {"level": 1}), wire.Resume(LIFE, EPOCH, 5, 4, {"level": 1})),
+    wire.CHALLENGE: ((1, KEY), wire.Challenge(1, KEY)),
+    wire.SEEK: (([LIFE, EPOCH],), wire.Seek([LIFE, EPOCH])),
+    wire.RESUME: ((LIFE, EPOCH, 5, 4, {"level": 1}, 6), wire.Resume(LIFE, EPOCH, 5, 4, {"level": 1}, 6)),
     wire.CREDIT: ((4, 1 << 30), wire.Credit(4, 1 << 30)),
     wire.CANCEL: ((4, 2), wire.Cancel(4, 2)),
     wire.ANSWERS: ((4, [7, 9], [FAILURE]), wire.Answers(4, [7, 9], [FAILURE])),
@@ -42,6 +45,8 @@ MESSAGES: Dict[int, Tuple[Any, Any]] = {
     wire.CHUNK_OF: ((4, 0, "<f8", [1 << 20], 1 << 18), wire.ChunkOf(4, 0, "<f8", [1 << 20], 1 << 18)),
 }
 KINDS = sorted(MESSAGES)
+#: Fields without which a frame of that kind is understood: they came later, or are for those who have a key.
+OPTIONAL = {wire.HELLO: 2, wire.RESUME: 1}
 
 
 def only(message: bytes) -> Frame:
@@ -86,9 +91,40 @@ def test_fields_of_a_later_version_are_ignored(kind: int) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in (wire.PING, wire.PONG)])
 def test_a_field_too_few(kind: int) -> None:
     meta, _ = MESSAGES[kind]
-    for count in range(len(meta)):
+    for count in range(len(meta) - OPTIONAL.get(kind, 0)):
         with pytest.raises(RemoteProtocolError):
             wire.parse(only(frame(kind, meta[:count])))
+
+
+def test_fields_that_may_be_left_out() -> None:
+    hello, resume = (wire.parse(only(frame(kind, MESSAGES[kind][0][:-n]))) for kind, n in OPTIONAL.items())
+    assert (hello.key, hello.proof, resume.asked) == (b"", b"", 0)
+    peer = wire.parse(only(frame(wire.PEERS, ([PEER[:4]], [])))).joined[0]
+    assert peer == PEER._replace(key=b"")
+
+
+@pytest.mark.parametrize("size", [1, 31, 33, 64])
+def test_keys_of_another_length(size: int) -> None:
+    key = bytes(size)
+    hello = MESSAGES[wire.HELLO][0]
+    for kind, meta in (
+        (wire.CHALLENGE, (1, key)),
+        (wire.HELLO, (*hello[:6], key, PROOF)),
+        (wire.HELLO, (*hello[:6], KEY, key)),
+        (wire.PEERS, ([(*PEER[:4], key)], [])),
+    ):
+        with pytest.raises(RemoteProtocolError, match="not a key"):
+            wire.parse(only(frame(kind, meta)))
+
+
+def test_what_a_proof_covers_reads_one_way_only() -> None:
+    said = {
+        wire.Hello(1, name, role, LIFE, token, {}).transcript
+        for name in ("bob", "bo")
+        for role in ("driver", "worker")
+        for token in (None, "b", "secret")
+    }
+    assert len(said) == 12
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,6 +213,7 @@ def test_what_this_end_must_not_send() -> None:
     for meta in ((object(),), (1 << 64,), ("\ud800",), deep):
         with pytest.raises(LocalProtocolError):
             Parcel(wire.PROGRAM, 0, meta)
+        assert Parcel(wire.CREDIT, 0, (1, 2)).pieces == [b"\x92\x01\x02" + bytes(5)]  # nothing of it is left
     biggest = MAX_FRAME - HEADER_SIZE - 8
     assert Parcel(wire.PROGRAM, 0, (0, [], []), [bytes(biggest)]).size == MAX_FRAME
 

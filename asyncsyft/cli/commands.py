@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import click
 
+from .ca import ca
+from .chaos import chaos
 from .conform import conform
 from .demo import demo
+from .keys import keys
 from .ping import ping
 from .relay import relay
+from .token import token
 from .top import top
 from .worker import worker
 
@@ -36,5 +40,5 @@ def asyncsyft() -> None:
     """
 
 
-for _command in (relay, worker, demo, ping, top, conform):
+for _command in (relay, worker, demo, ping, top, conform, chaos, keys, token, ca):
     asyncsyft.add_command(_command)

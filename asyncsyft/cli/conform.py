@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from json import dumps
-from typing import Any, List, Optional
+from typing import Any, List
 
 import click
 
 from ..conform import FAILED, LEVELS, PATIENCE, SKIPPED, Check, Report
 from ..conform import conform as check_all
-from . import options
+from . import options, security
 from .running import interrupted, run
 
 _MARKS = {FAILED: "FAILED ", SKIPPED: "skipped"}
@@ -17,8 +17,8 @@ _MARKS = {FAILED: "FAILED ", SKIPPED: "skipped"}
 
 @click.command(short_help="Check a worker against the protocol, level by level.")
 @click.argument("url", type=options.WebSocketURL(), envvar="ASYNCSYFT_CONFORM_URL")
-@options.token("conform", "What the worker asks for.")
-@options.trusted
+@security.shown("conform")
+@security.certificate("Certificate chain (PEM), shown to a wss:// worker that asks for one.")
 @click.option(
     "--patience",
     type=click.FloatRange(0, min_open=True),
@@ -37,9 +37,8 @@ def conform(
     json: bool,
     quiet: bool,
     url: str,
-    token: Optional[str],
-    ca: Optional[str],
     patience: float,
+    **who: Any,
 ) -> None:
     """Play a driver to a worker that listens, in whatever language it is written, and print the level that it reaches.
 
@@ -47,8 +46,8 @@ def conform(
       asyncsyft worker --name alice --listen 127.0.0.1:8766
       asyncsyft conform ws://127.0.0.1:8766
 
-    The levels are those of docs/protocol.md: 0 greet, 1 put, get and delete, 2 ops. What is checked is bytes, by what
-    a driver can see. Exits with 1 if a check failed.
+    The levels are those of docs/protocol.md: 0 greet, 1 put, get and delete, 2 ops, 3 plans. What is checked is bytes,
+    by what a driver can see; the drivers are called conform-, with some letters more. Exits with 1 if a check failed.
     """
     reports: List[Report] = []
 
@@ -58,8 +57,8 @@ def conform(
 
     async def main(signals: Any) -> None:
         async def body() -> None:
-            ssl = options.dialling(url, ca)
-            reports.append(await check_all(url, token=token, ssl=ssl, on_check=tell, patience=patience))
+            given = security.dialling(url, **who)
+            reports.append(await check_all(url, on_check=tell, patience=patience, **given))
 
         await signals.unless(body)
 

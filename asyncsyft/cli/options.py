@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import ssl
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, TypeVar
@@ -113,10 +112,11 @@ def _defaults(where: str, command: click.Command, section: Mapping[str, Any]) ->
 
 
 def _log(ctx: click.Context, param: click.Parameter, verbose: int) -> None:
-    if verbose:
-        level = logging.INFO if verbose == 1 else logging.DEBUG
-        form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-        logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    if not verbose:  # who is told that a link is lost is told that it is back
+        logging.getLogger("asyncsyft.peer.redial").setLevel(logging.INFO)
 
 
 def common(command: F) -> F:
@@ -146,53 +146,7 @@ def common(command: F) -> F:
     return command
 
 
-# Security.
-
-
-def token(of: str, text: str) -> Callable[[F], F]:
-    """--token of one command."""
-    names = [f"ASYNCSYFT_{of.upper()}_TOKEN", "ASYNCSYFT_TOKEN"]
-    return click.option("--token", metavar="TEXT", envvar=names, help=f"{text} Better in the variable ASYNCSYFT_TOKEN.")
-
-
-def certificates(command: F) -> F:
-    """--tls-cert and --tls-key."""
-    kind = click.Path(exists=True, dir_okay=False)
-    command = click.option("--tls-key", type=kind, help="The certificate's private key, if it is not in its file.")(
-        command
-    )
-    return click.option("--tls-cert", type=kind, help="Certificate chain (PEM): serve wss:// with it.")(command)
-
-
-def trusted(command: F) -> F:
-    """--ca."""
-    kind = click.Path(exists=True, dir_okay=False)
-    return click.option("--ca", type=kind, help="CA certificates (PEM) to trust for wss://, in place of the system's.")(
-        command
-    )
-
-
-def dialling(url: str, ca: Optional[str]) -> Optional[ssl.SSLContext]:
-    """The TLS context with which to dial; None for the default. Raises: OSError, click.UsageError."""
-    if ca is None:
-        return None
-    if not url.startswith("wss://"):
-        raise click.UsageError(f"--ca is for wss:// URLs, and {url} is none")
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except ssl.SSLError as error:
-        raise click.UsageError(f"{ca} holds no certificates: {error.reason}") from None
-
-
-def listening(cert: Optional[str], key: Optional[str]) -> Optional[ssl.SSLContext]:
-    """The TLS context with which to listen, if any. Raises: click.UsageError."""
-    if cert is None:
-        if key is not None:
-            raise click.UsageError("--tls-key needs --tls-cert")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert, key)
-    except ssl.SSLError as error:
-        raise click.UsageError(f"{cert} and its key are no certificate: {error.reason}") from None
-    return context
+def called(command: F) -> F:
+    """--name, of a driver that need not be known by one."""
+    text = "What it is called there, where a key or a token is for a name; a random one otherwise."
+    return click.option("--name", help=text)(command)

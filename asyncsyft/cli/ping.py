@@ -11,11 +11,14 @@ import anyio
 import click
 
 from ..driver import Driver, connect
-from . import options
+from ..errors import LinkClosed, LinkError, UnknownPeer
+from . import options, security
 from .running import Signals, interrupted, run
 
 #: Seconds without an answer after which a ping counts as lost.
 LOST = 5.0
+#: Seconds after a ping that could not leave, at least, so that ``-i 0`` does not spin while the link is dialled again.
+PAUSE = 0.1
 
 Once = Callable[[], Awaitable[float]]
 
@@ -27,8 +30,9 @@ Once = Callable[[], Awaitable[float]]
 @click.option(
     "-i", "--interval", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds from ping to ping."
 )
-@options.token("ping", "What the relay asks for.")
-@options.trusted
+@options.called
+@security.shown("ping")
+@security.certificate("Certificate chain (PEM), shown to a wss:// relay that asks for one.")
 @click.option("--json", is_flag=True, help="One JSON object with all figures, in milliseconds.")
 @options.common
 @click.pass_context
@@ -39,7 +43,8 @@ def ping(ctx: click.Context, /, loop: str, json: bool, **given: Any) -> None:
       asyncsyft ping ws://127.0.0.1:8765
       asyncsyft ping ws://127.0.0.1:8765 alice -c 4
 
-    A ping is answered by whoever reads the other end's link, also while a worker computes. Exits with 1 if none was.
+    A ping is answered by whoever reads the other end's link, also while a worker computes. While a link that was lost
+    is dialled again, pings are lost. Exits with 1 if none was answered.
     """
     pings = Pings(quiet=json)
     try:
@@ -96,35 +101,44 @@ async def measure(
     worker: Optional[str],
     count: Optional[int],
     interval: float,
-    token: Optional[str],
-    ca: Optional[str],
+    name: Optional[str],
+    **who: Any,
 ) -> None:
-    """Ping until ``count`` or a signal. Raises: LinkError, UnknownPeer."""
-    async with connect(url, name=f"ping-{os.urandom(3).hex()}", token=token, ssl=options.dialling(url, ca)) as driver:
+    """Ping until ``count`` or a signal. Raises: LinkError, UnknownPeer, Refused."""
+    name = name or f"ping-{os.urandom(3).hex()}"
+    async with connect(url, name=name, **security.dialling(url, **who)) as driver:
         pings.to, once = whom(driver, worker)
-        await signals.unless(lambda: repeat(pings, once, count, interval))
+        await signals.unless(lambda: repeat(driver, pings, once, count, interval))
 
 
-async def repeat(pings: Pings, once: Once, count: Optional[int], interval: float) -> None:
-    """One ping each ``interval``."""
+async def repeat(driver: Driver, pings: Pings, once: Once, count: Optional[int], interval: float) -> None:
+    """One ping each ``interval``. Raises: why the other end does not have this driver any more."""
     begun = anyio.current_time()
     while count is None or pings.sent < count:
         await anyio.sleep_until(begun + pings.sent * interval)
         took: Optional[float] = None
-        with anyio.move_on_after(max(LOST, interval)):
-            took = await once()
+        try:
+            with anyio.move_on_after(max(LOST, interval)):
+                took = await once()
+        except (LinkError, UnknownPeer):
+            if driver.refused is not None:
+                raise driver.refused from None
+            await anyio.sleep(PAUSE)
         pings.one(took)
 
 
 def whom(driver: Driver, worker: Optional[str]) -> Tuple[str, Once]:
     """Who is pinged, and how: a worker, or the other end of the link. Raises: UnknownPeer."""
     if worker is not None:
-        return worker, driver.worker(worker).ping
+        driver.worker(worker)
+        return worker, lambda: driver.worker(worker).ping()
     (road,) = driver.peer.roads
 
     async def once() -> float:
         begun = anyio.current_time()
-        await driver.peer.ping(road, 0)
+        if not driver.peer.roads:
+            raise LinkClosed("the link is lost")
+        await driver.peer.ping(driver.peer.roads[0], 0)
         return anyio.current_time() - begun
 
-    return road.far.name if road.far is not None else road.link.transport.remote, once
+    return road.where, once

@@ -8,10 +8,11 @@ from typing import Any, Optional
 import anyio
 import click
 
+from ..identity import Key
 from ..metrics import Endpoints
 from ..peer import split_address
 from ..relay import MAX_PEERS, Relay
-from . import options
+from . import options, security
 from .running import Signals, run
 
 
@@ -23,42 +24,63 @@ from .running import Signals, run
     show_default=True,
     help="Where to listen: host:port. Port 0 is any free one; host 0.0.0.0 lets other machines in.",
 )
-@options.certificates
-@options.token("relay", "What drivers and workers must show.")
-@click.option("--insecure", is_flag=True, help="Accept peers of other machines without a token.")
+@security.certificate("Certificate chain (PEM): serve wss:// with it. Files that are renewed are read again.")
+@security.admitting
+@click.option("--key", type=click.Path(exists=True, dir_okay=False), help="The private key that says who this is.")
+@click.option(
+    "--metrics-token",
+    metavar="TEXT",
+    envvar=["ASYNCSYFT_RELAY_METRICS_TOKEN", "ASYNCSYFT_METRICS_TOKEN"],
+    help="What who reads /metrics and /status must show. Better in the variable ASYNCSYFT_METRICS_TOKEN.",
+)
 @click.option("--max-peers", type=click.IntRange(1), default=MAX_PEERS, show_default=True, help="Peers at once.")
 @options.common
-def relay(loop: str, tls_cert: Optional[str], tls_key: Optional[str], **given: Any) -> None:
+def relay(loop: str, **given: Any) -> None:
     """Run a relay: drivers and workers dial it, and it passes on what they say.
 
     \b
       asyncsyft relay
-      ASYNCSYFT_TOKEN=secret asyncsyft relay --listen 0.0.0.0:8765 --tls-cert cert.pem --tls-key key.pem
+      asyncsyft relay --listen 0.0.0.0:8765 --tls-cert cert.pem --tls-key key.pem --known-peers peers.txt
 
-    On the same port it answers GET /healthz, /readyz, /metrics (Prometheus) and /status (JSON). The last two want the
-    token, if there is one: "Authorization: Bearer TOKEN".
+    Peers of other machines come in by a key that is in --known-peers, or by a token that an --authority signed. With
+    neither option, peers of this machine come in, and no others.
 
-    Ctrl-C and SIGTERM end it: it says goodbye to its peers and closes.
+    On the same port it answers GET /healthz, /readyz, /metrics (Prometheus) and /status (JSON). The last two want
+    --metrics-token, if it is given: "Authorization: Bearer TOKEN".
+
+    Ctrl-C and SIGTERM end it: it says goodbye to its peers and closes. They dial again, and go on at the next one.
     """
-    context = options.listening(tls_cert, tls_key)
-    run(lambda signals: serve(signals, context, **given), loop)
+    run(lambda signals: serve(signals, **given), loop)
 
 
 async def serve(
     signals: Signals,
-    context: Optional[ssl.SSLContext],
     *,
     listen: str,
-    token: Optional[str],
-    insecure: bool,
+    key: Optional[str],
+    tls_cert: Optional[str],
+    tls_key: Optional[str],
+    tls_client_ca: Optional[str],
+    metrics_token: Optional[str],
     max_peers: int,
+    **door: Any,
 ) -> None:
-    """Relay until a signal comes."""
-    endpoints = Endpoints(token, insecure)
-    relay = Relay(listen, token=token, ssl=context, insecure=insecure, max_peers=max_peers, process_request=endpoints)
+    """Relay until a signal comes. Raises: OSError, ValueError, click.UsageError."""
+    context = security.listening(tls_cert=tls_cert, tls_key=tls_key, tls_client_ca=tls_client_ca)
+    admission = security.admission(**door)
+    endpoints = Endpoints(metrics_token or None, admission.insecure)
+    relay = Relay(
+        listen,
+        admission=admission,
+        key=Key.load(key) if key is not None else None,
+        ssl=context,
+        max_peers=max_peers,
+        process_request=endpoints,
+    )
     async with relay:
         endpoints.of(relay)
         click.echo(f"relay listening on {url_of(relay.address, context)}")
+        security.warn(relay.address, admission)
         await signals.unless(anyio.sleep_forever)
 
 

@@ -20,8 +20,8 @@ from rich.live import Live
 from rich.table import Table
 
 from ..driver import Driver, RemoteWorker, connect
-from ..errors import AsyncSyftError, LinkClosed
-from . import options
+from ..errors import AsyncSyftError
+from . import options, security
 from .running import Signals, interrupted, run
 
 #: Seconds that a worker, and the relay's status, have to answer before the figures are left out.
@@ -38,8 +38,16 @@ Snapshot = Dict[str, Any]
     "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Seconds between two looks."
 )
 @click.option("--once", is_flag=True, help="Look for one interval, print, and end.")
-@options.token("top", "What the relay asks for.")
-@options.trusted
+@options.called
+@security.shown("top")
+@security.certificate("Certificate chain (PEM), shown to a wss:// relay that asks for one.")
+@click.option("--known-peers", type=click.Path(exists=True, dir_okay=False), help="Names and keys of sealed workers.")
+@click.option(
+    "--metrics-token",
+    metavar="TEXT",
+    envvar=["ASYNCSYFT_TOP_METRICS_TOKEN", "ASYNCSYFT_METRICS_TOKEN"],
+    help="What the relay asks for to tell its own figures. Better in the variable ASYNCSYFT_METRICS_TOKEN.",
+)
 @click.option("--json", is_flag=True, help="A JSON object in a line of its own for each look.")
 @options.common
 @click.pass_context
@@ -50,18 +58,27 @@ def top(ctx: click.Context, /, loop: str, **given: Any) -> None:
       asyncsyft top ws://127.0.0.1:8765
       asyncsyft top ws://127.0.0.1:8765 --once --json
 
-    It looks as a driver does, and is one of those that it shows. Ctrl-C ends it.
+    It looks as a driver does, and is one of those that it shows. A relay that is lost is dialled again. Ctrl-C ends it.
     """
     interrupted(ctx, run(lambda signals: watch(signals, **given), loop))
 
 
 async def watch(
-    signals: Signals, url: str, interval: float, once: bool, token: Optional[str], ca: Optional[str], json: bool
+    signals: Signals,
+    url: str,
+    interval: float,
+    once: bool,
+    name: Optional[str],
+    known_peers: Optional[str],
+    metrics_token: Optional[str],
+    json: bool,
+    **who: Any,
 ) -> None:
-    """Look and show until a signal comes; ``once``: one time. Raises: LinkError when the link is lost."""
-    context = options.dialling(url, ca)
-    async with connect(url, name=f"top-{os.urandom(3).hex()}", token=token, ssl=context) as driver:
-        look = partial(snapshot, driver, url, token, context)
+    """Look and show until a signal comes; ``once``: one time. Raises: Refused when the relay will have it no more."""
+    way = security.dialling(url, **who)
+    name = name or f"top-{os.urandom(3).hex()}"
+    async with connect(url, name=name, known_peers=known_peers, **way) as driver:
+        look = partial(snapshot, driver, url, metrics_token or None, way["ssl"])
         with Screen(json) as screen:
             await signals.unless(lambda: repeat(screen, look, interval, once))
 
@@ -83,9 +100,12 @@ async def repeat(screen: Screen, look: Callable[[], Awaitable[Snapshot]], interv
 
 
 async def snapshot(driver: Driver, url: str, token: Optional[str], context: Optional[SSLContext]) -> Snapshot:
-    """What the relay and each worker say of themselves now. Raises: LinkClosed."""
+    """What the relay and each worker say of themselves now. Raises: Refused, if the relay will not have us any more."""
+    if driver.refused is not None:
+        raise driver.refused
+    empty = {"at": round(time(), 3), "url": url, "linked": bool(driver.peer.roads), "relay": None, "peers": []}
     if not driver.peer.roads:
-        raise LinkClosed(f"the link to {url} is lost")
+        return empty
     told: List[Optional[Snapshot]] = [None]
     workers: Dict[str, Snapshot] = {}
 
@@ -103,7 +123,7 @@ async def snapshot(driver: Driver, url: str, token: Optional[str], context: Opti
     peers = relay.pop("peers") if relay else [{"name": name, "role": "worker"} for name in workers]
     for peer in peers:
         peer.update(workers.get(peer["name"], {}))
-    return {"at": round(time(), 3), "url": url, "relay": relay, "peers": peers}
+    return {**empty, "at": round(time(), 3), "relay": relay, "peers": peers}
 
 
 async def of_worker(worker: RemoteWorker) -> Snapshot:
@@ -179,7 +199,10 @@ class Screen:
 
 def table(now: Snapshot) -> Table:
     """The peers, one a row; the relay's own figures below."""
-    told = {"title": now["url"], "caption": _of_relay(now["relay"])}
+    told = {
+        "title": now["url"],
+        "caption": _of_relay(now["relay"]) if now["linked"] else "the link is lost, dialling again",
+    }
     shown = Table(
         box=SIMPLE_HEAD,
         show_edge=False,

@@ -6,12 +6,13 @@ from typing import Any, Dict, Optional, Sequence
 
 import click
 
-from ..errors import LinkError
+from ..errors import AsyncSyftError, LinkError
+from ..peer import RESUME_GRACE
 from ..program import MAX_PLAN_STEPS
 from ..store import DEFAULT_LIMIT
 from ..tensor import Array, descriptor
 from ..worker import Worker
-from . import options
+from . import options, security
 from .loading import read
 from .relay import url_of
 from .running import Signals, run
@@ -21,9 +22,19 @@ from .running import Signals, run
 @click.option("--name", required=True, help="What drivers call it.")
 @click.option("--relay", type=options.WebSocketURL(), help="The relay to dial: a ws:// or wss:// URL.")
 @click.option("--listen", type=options.HostPort(), help="Or listen here for drivers, without a relay: host:port.")
-@options.token("worker", "To show to the relay, or to ask of drivers with --listen.")
-@options.trusted
-@options.certificates
+@security.shown("worker")
+@security.certificate(
+    "Certificate chain (PEM): shown to a wss:// relay that asks for one; with --listen, serve wss://."
+)
+@security.admitting
+@click.option(
+    "--resume-grace",
+    type=click.FloatRange(0),
+    default=RESUME_GRACE,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long what drivers have here is kept when a link is lost; 0: it ends with its link.",
+)
 @click.option(
     "--load",
     multiple=True,
@@ -41,7 +52,6 @@ from .running import Signals, run
     show_default=True,
     help="Steps of a plan; longer ones are refused.",
 )
-@click.option("--insecure", is_flag=True, help="With --listen: accept drivers of other machines without a token.")
 @options.common
 def worker(loop: str, load: Sequence[str], tag: Sequence[str], **given: Any) -> None:
     """Run a worker: it holds tensors, and computes on them for drivers.
@@ -52,7 +62,12 @@ def worker(loop: str, load: Sequence[str], tag: Sequence[str], **given: Any) -> 
 
     Drivers find what it loaded by its name or its tags: await driver.worker("alice").search("scans").
 
-    Ctrl-C and SIGTERM end it in peace. If the relay is lost, it says so and exits with 1.
+    With --listen, --authority, --known-peers, --revoked and --insecure say who may come in; without them, drivers of
+    this machine. With --relay that is for the relay to say, and --known-peers names those with whom this worker speaks,
+    sealed from end to end.
+
+    Ctrl-C and SIGTERM end it in peace. A relay that is lost is dialled again, for as long as it takes; if it refuses
+    the worker, that exits with 1.
     """
     if (given["relay"] is None) == (given["listen"] is None):
         raise click.UsageError("give --relay URL, or --listen host:port, and not both")
@@ -80,45 +95,50 @@ async def serve(
     name: str,
     relay: Optional[str],
     listen: Optional[str],
-    token: Optional[str],
-    ca: Optional[str],
-    tls_cert: Optional[str],
-    tls_key: Optional[str],
     limit: int,
     max_plan_steps: int,
-    insecure: bool,
+    resume_grace: float,
+    **who: Any,
 ) -> None:
-    """Work until a signal comes. Raises: LinkError when the relay is lost."""
-    if relay is not None and (tls_cert or tls_key):
-        raise click.UsageError("--tls-cert and --tls-key are for --listen")
-    if relay is None and ca:
-        raise click.UsageError("--ca is for --relay")
-    context = options.listening(tls_cert, tls_key) if relay is None else options.dialling(relay, ca)
+    """Work until a signal comes. Raises: click.ClickException when the relay refuses the worker."""
+    way = at_relay(relay, who) if relay is not None else at_home(who)
     worker = Worker(
-        name,
-        relay,
-        listen=listen,
-        token=token,
-        ssl=context,
-        limit=limit,
-        max_plan_steps=max_plan_steps,
-        insecure=insecure,
+        name, relay, listen=listen, limit=limit, max_plan_steps=max_plan_steps, resume_grace=resume_grace, **way
     )
     for key, array in arrays.items():
         worker.store.check_room(array.nbytes)
         worker.load(key, array, tags)
     async with worker:
-        click.echo(
-            f"worker {name} at {relay}" if relay else f"worker {name} listening on {url_of(worker.address, context)}"
-        )
+        where = f"at {relay}" if relay is not None else f"listening on {url_of(worker.address, way['ssl'])}"
+        click.echo(f"worker {name} {where}")
+        if relay is None:
+            security.warn(worker.address, way["admission"])
         for key, array in arrays.items():
             click.echo(f"  {key}  {descriptor(array.dtype)}  {array.shape}")
         await signals.unless(lambda: lost(worker))
 
 
+def at_relay(url: str, who: Dict[str, Any]) -> Dict[str, Any]:
+    """What a worker is given that dials. Raises: OSError, ValueError, click.UsageError."""
+    security.only_for("--listen", who, "authority", "revoked", "insecure", "tls_client_ca")
+    shown = {name: who[name] for name in ("key", "token", "ca", "tls_cert", "tls_key")}
+    return {"known_peers": who["known_peers"], **security.dialling(url, **shown)}
+
+
+def at_home(who: Dict[str, Any]) -> Dict[str, Any]:
+    """What a worker is given that listens. Raises: OSError, ValueError, click.UsageError."""
+    security.only_for("--relay", who, "token", "ca")
+    tls = {name: who[name] for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    rules = {name: who[name] for name in ("authority", "known_peers", "revoked", "insecure")}
+    context, admission = security.listening(**tls), security.admission(**rules)
+    return {"key": security.own_key(who["key"]), "ssl": context, "admission": admission}
+
+
 async def lost(worker: Worker) -> None:
-    """Wait until the relay is lost. Raises: click.ClickException."""
+    """Wait until the relay will not have the worker any more. Raises: click.ClickException."""
     try:
         await worker.closed()
     except LinkError as error:
         raise click.ClickException(f"{worker.name} lost its relay: {error}") from None
+    except AsyncSyftError as error:
+        raise click.ClickException(f"the relay refuses {worker.name}: {error}") from None

@@ -1,7 +1,7 @@
 """Plays a driver to any worker that listens, in raw frames, and tells which level of docs/protocol.md it reaches.
 
-It tests bytes: what it sends and reads shares only ``wire.py`` and ``tensor.py`` with the library, and nothing with its
-conversations. Where the peer runs, and in which language it is written, it cannot know.
+It tests bytes: what it sends and reads shares ``wire.py``, ``tensor.py`` and the proof of a key with the library, and
+nothing with its conversations. Where the peer runs, and in which language it is written, it cannot know.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import ssl as tls
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ..errors import AsyncSyftError, ProtocolError
-from . import chunks, compute, flow, greet, objects
+from ..identity import Key
+from . import chunks, compute, flow, greet, lives, objects, plan_faults, plans, resuming, states
 from .probe import Broken
 from .target import FAILED, PASSED, SKIPPED, Case, Check, Skip, Target
 
@@ -18,9 +19,13 @@ __all__ = ["CASES", "FAILED", "LEVELS", "PASSED", "PATIENCE", "SKIPPED", "Check"
 
 #: Seconds that the peer has for each thing that is expected of it.
 PATIENCE = 5.0
-#: What the levels are called; 3 and 4 are reserved.
+#: What the levels are called; 4 is reserved.
 LEVELS = ("greet", "put, get, delete", "ops", "plans", "MPC")
-CASES: List[Case] = [*greet.CASES, *objects.CASES, *chunks.CASES, *flow.CASES, *compute.CASES]
+CASES: List[Case] = [
+    case
+    for part in (greet, lives, objects, chunks, flow, resuming, compute, plans, plan_faults, states)
+    for case in part.CASES
+]
 
 
 class Report(NamedTuple):
@@ -62,17 +67,19 @@ async def conform(
     url: str,
     *,
     token: Optional[str] = None,
+    key: Optional[Key] = None,
     ssl: Optional[tls.SSLContext] = None,
     on_check: Optional[Callable[[Check], None]] = None,
     patience: float = PATIENCE,
 ) -> Report:
     """Check the worker that listens at a ws:// or wss:// URL; ``on_check`` is told of each check as it is made.
 
+    ``token``: what it asks drivers called ``conform-...`` for. ``key``: what they prove; if none, one of this run.
     ``patience``: seconds to wait for each thing that is expected. Levels above the one that the worker claims are not
     checked. Raises: LinkClosed or TimeoutError if nobody is there, ValueError for a URL that makes no sense.
     """
     checks: List[Check] = []
-    async with Target(url, token, ssl, patience) as target:
+    async with Target(url, token, key, ssl, patience) as target:
         for case in CASES:
             if case.level > target.level:
                 break

@@ -69,7 +69,7 @@ _FRAMES: List[Tuple[str, bytes, int]] = [
 ]
 _LINK: List[Tuple[str, bytes]] = [
     ("kind 0", raw(0, b"\x90")),
-    ("kind 8", raw(8, b"\x90")),
+    ("kind 10", raw(10, b"\x90")),
     ("kind 15", raw(15, b"\x90")),
     ("a flag on a ping", raw(wire.PING, b"\x90", flags=0x80)),
     ("an empty meta", raw(wire.PING, b"")),
@@ -85,11 +85,16 @@ _LINK: List[Tuple[str, bytes]] = [
     ("a map with a number as its key", raw(wire.PING, b"\x91\x81\x01\x02")),
     ("a goodbye of numbers", packed(wire.GOODBYE, [1, 2])),
     ("a goodbye of one field", packed(wire.GOODBYE, [""])),
+    ("a challenge of 31 bytes", packed(wire.CHALLENGE, [1, bytes(31)])),
+    (
+        "a hello with a key of 31 bytes",
+        packed(wire.HELLO, [1, "a", "driver", bytes(8), None, {}, bytes(31), bytes(32)]),
+    ),
+    ("a seek of a life of 7 bytes", packed(wire.SEEK, [[bytes(7)]])),
 ]
 _META: List[Tuple[str, bytes]] = [
-    ("kind 23", raw(23, b"\x90", 1)),
+    ("kind 24", raw(24, b"\x90", 1)),
     ("kind 255", raw(255, b"\x90", 1)),
-    ("a program that says it is sealed", packed(wire.PROGRAM, [0, [], []], 1, wire.SEALED)),
     ("a flag that nobody defined", packed(wire.PROGRAM, [0, [], []], 1, 0x40)),
     ("the flag of an answer on a program", packed(wire.PROGRAM, [0, [], []], 1, wire.OF_ANSWER)),
     ("a program of one field", packed(wire.PROGRAM, [0], 1)),
@@ -103,6 +108,7 @@ _META: List[Tuple[str, bytes]] = [
     ("a cancel of a negative step", packed(wire.CANCEL, [0, -1], 1)),
     ("a program that announces 2^32-1 steps", raw(wire.PROGRAM, b"\x93\x00\xdd\xff\xff\xff\xff\x90", 1)),
     ("a resume of 7 bytes", packed(wire.RESUME, [bytes(7), bytes(8), 0, 0, {}])),
+    ("a resume that asked -1", packed(wire.RESUME, [bytes(8), bytes(8), 0, 0, {}, -1])),
     ("a value at a negative offset", packed(wire.VALUES, [0, [[0, "<f4", [1], -8]]], 1)),
     ("a chunk at a negative offset", packed(wire.CHUNK_OF, [0, 0, "<f4", [1], -8], 1)),
 ]

@@ -198,11 +198,13 @@ async def released_by_goodbye(target: Target) -> None:
         await _round(probe, [ramp("<f4", 3)])
         probe.send(frame(wire.GOODBYE, ["", "enough"]))
         await probe.alive()
-        async with target.link(incarnation=probe.mine) as other:
-            program = Steps()
-            program.get(1)
-            asked = await other.run_program(program)
-            failed(other, asked, 0, "UnknownObject")
+        probe.begin_anew()
+        probe.resume()
+        await probe.until(lambda: probe.resumed, "a resume in answer to the resume")
+        program = Steps()
+        program.get(1)
+        asked = await probe.run_program(program)
+        failed(probe, asked, 0, "UnknownObject")
 
 
 @check

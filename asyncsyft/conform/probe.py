@@ -77,6 +77,7 @@ class Probe:
         self.patience = patience
         self.generous = True  # grants credit as it takes what comes
         self.ended: Optional[str] = None
+        self.challenge: Optional[wire.Challenge] = None
         self.welcome: Optional[wire.Welcome] = None
         self.resumed: List[wire.Resume] = []
         self.goodbyes: List[wire.Goodbye] = []
@@ -90,8 +91,7 @@ class Probe:
         self.granted: Dict[int, int] = {}
         self.received: Dict[int, int] = {}
         self.allowed: Dict[int, int] = {}
-        self.overrun = 0
-        self.last_id = 0
+        self.overrun = self.last_id = 0
         self._transport = transport
         self._outbox: List[bytes] = []
         self._landings: Dict[Tuple[int, int], tensor.Landing] = {}
@@ -132,13 +132,15 @@ class Probe:
         """Drop the link."""
         self._transport.abort()
 
-    def hello(self, name: str, token: Optional[str]) -> None:
-        """Say who this is; one field more than version 1 knows, which must not disturb anyone."""
-        self.send(frame(wire.HELLO, [wire.VERSION, name, "driver", self.mine, token, {}, "a later field"]))
-
     def resume(self, received: int = 0, seen: int = 0) -> None:
-        """Open or continue the conversation."""
-        self.send(frame(wire.RESUME, [self.mine, self.theirs, received, seen, {}, "a later field"]))
+        """Open or continue the conversation; one field more than version 1 knows must not disturb anyone."""
+        self.send(frame(wire.RESUME, [self.mine, self.theirs, received, seen, {}, self.last_id, "a later field"]))
+
+    def begin_anew(self) -> None:
+        """The conversation is over: the next one counts from the start."""
+        self.floor = self.last_id = 0
+        for table in (self.resumed, self.above, self.granted, self.received, self.allowed, self.values, self.failures):
+            table.clear()
 
     def ask(
         self, program: Steps, chunked: Sequence[int] = (), *, number: Optional[int] = None, seen: Optional[int] = None
@@ -198,6 +200,17 @@ class Probe:
     async def broken_off(self, why: str) -> None:
         """Return when the peer has ended the conversation, by a goodbye or with the link. Raises: Broken."""
         await self.until(lambda: self.goodbyes or self.ended is not None, f"the conversation ended: {why}")
+
+    async def refuses(self, number: int) -> None:
+        """Return when the frame of that id is refused with UnknownPeer, and nothing else was done. Raises: Broken."""
+        before = len(self.order)
+        await self.until(lambda: self.refused, "a refusal")
+        found, message = self.refused.pop(0)
+        if (found, message.code) != (number, "UnknownPeer"):
+            raise Broken(f"UnknownPeer for id {number}", f"{message.code} for id {found}")
+        await self.alive()
+        if self.order[before:]:
+            raise Broken("no answer beside the refusal", str(self.order))
 
     # What a check looks at.
 
@@ -273,6 +286,11 @@ class Probe:
             self.floor += 1
             self.above.remove(self.floor)
 
+    def _on_challenge(self, one: Frame, message: wire.Challenge) -> None:
+        if self.challenge is not None:
+            raise RemoteProtocolError("a second challenge")
+        self.challenge = message
+
     def _on_welcome(self, one: Frame, message: wire.Welcome) -> None:
         self.welcome, self.theirs = message, message.me.incarnation
 
@@ -284,6 +302,7 @@ class Probe:
 
 
 _TAKES: Dict[int, Callable[[Probe, Frame, Any], Any]] = {
+    wire.CHALLENGE: Probe._on_challenge,
     wire.WELCOME: Probe._on_welcome,
     wire.GOODBYE: lambda probe, one, message: probe.goodbyes.append(message),
     wire.PING: Probe._on_ping,

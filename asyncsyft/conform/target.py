@@ -14,13 +14,14 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, NamedTup
 import anyio
 from anyio.abc import ByteStream
 
-from .. import tensor
+from .. import tensor, wire
 from ..errors import LinkClosed
+from ..identity import Key, prove
 from ..lifetime import Lifetime
 from ..websocket import SUBPROTOCOL, dial
 from ..websocket.handshake import Address, parse_url
 from ..wire import INCARNATION_SIZE
-from .probe import Broken, Probe
+from .probe import Broken, Probe, frame
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
@@ -65,8 +66,11 @@ def registrar(level: int, into: List[Case], vital: bool = False) -> Callable[[Ru
 class Target(Lifetime):
     """The peer under test while entered; ``can`` is what it said of itself."""
 
-    def __init__(self, url: str, token: Optional[str], ssl: Optional[tls.SSLContext], patience: float) -> None:
+    def __init__(
+        self, url: str, token: Optional[str], key: Optional[Key], ssl: Optional[tls.SSLContext], patience: float
+    ) -> None:
         self.url, self.patience = url, patience
+        self.key = key or Key.new()
         self.name = ""
         self.can: Dict[str, Any] = {}
         self._token, self._ssl = token, ssl
@@ -97,36 +101,49 @@ class Target(Lifetime):
 
     @asynccontextmanager
     async def link(
-        self, *, hello: bool = True, resume: bool = True, incarnation: Optional[bytes] = None
+        self, *, hello: bool = True, resume: bool = True, after: Optional[Probe] = None
     ) -> AsyncIterator[Probe]:
-        """A link of its own, greeted and with an open conversation unless said otherwise. Raises: Broken."""
+        """A link of its own, greeted and with an open conversation unless said otherwise.
+
+        ``after``: the life whose conversation goes on. Raises: Broken; Skip if the peer did not keep that conversation.
+        """
         transport = await dial(self.url, ssl=self._ssl, timeout=self.patience)
-        probe = Probe(transport, incarnation or os.urandom(INCARNATION_SIZE), self.patience)
+        probe = Probe(transport, after.mine if after else os.urandom(INCARNATION_SIZE), self.patience)
+        probe.last_id = after.last_id if after else 0
         self._tasks.start_soon(probe.run)
         try:
+            await probe.until(lambda: probe.challenge, "a challenge, before anything is said")
             if hello:
-                probe.hello(f"conform-{os.urandom(4).hex()}", self._token)
-                await probe.until(lambda: probe.welcome or probe.goodbyes, "a welcome in answer to the hello")
-                if probe.welcome is None:
-                    raise Broken("a welcome in answer to the hello", probe.state())
+                await self._greet(probe)
                 if resume:
-                    probe.resume()
-                    await probe.until(lambda: probe.resumed, "a resume in answer to the resume")
+                    await self._resume(probe)
             yield probe
         finally:
             probe.close()
 
-    def hello_of(self, probe: Probe, **changes: Any) -> List[Any]:
-        """The fields of a hello, some changed."""
-        fields = {
-            "version": 1,
-            "name": "conform",
-            "role": "driver",
-            "mine": probe.mine,
-            "token": self._token,
-            "can": {},
-        }
-        return list({**fields, **changes}.values())
+    async def _greet(self, probe: Probe) -> None:
+        probe.send(frame(wire.HELLO, self.hello_of(probe, self.key)))
+        await probe.until(lambda: probe.welcome or probe.goodbyes, "a welcome in answer to the hello")
+        if probe.welcome is None:
+            raise Broken("a welcome in answer to the hello", probe.state())
+
+    @staticmethod
+    async def _resume(probe: Probe) -> None:
+        probe.resume()
+        await probe.until(lambda: probe.resumed or probe.refused, "a resume in answer to the resume")
+        if probe.refused and probe.last_id:
+            raise Skip("the peer keeps no conversation whose link is lost")
+        if probe.refused:
+            raise Broken("a resume in answer to the resume", probe.state())
+
+    def hello_of(self, probe: Probe, key: Optional[Key] = None, **changes: Any) -> List[Any]:
+        """The fields of a hello, some changed, that proves a key; one more than version 1 knows disturbs nobody."""
+        name = f"conform-{probe.mine.hex()[:8]}"
+        hello = wire.Hello(wire.VERSION, name, "driver", probe.mine, self._token, {})._replace(**changes)
+        if key is not None:
+            assert probe.challenge is not None
+            hello = hello._replace(key=key.public, proof=prove(key, probe.challenge.public, hello.transcript))
+        return [*hello, "a later field"]
 
     async def upgrade(self, offer: Optional[str]) -> Tuple[ByteStream, str]:
         """Ask for a websocket by hand; the open stream, and the head of the answer. Raises: Broken."""

@@ -1,5 +1,5 @@
 """The service that runs programs: one job a request, one queue a lane, in the order of the data flow."""
 
-from .lanes import RELEASE_AFTER, Executor
+from .lanes import Executor
 
-__all__ = ["RELEASE_AFTER", "Executor"]
+__all__ = ["Executor"]

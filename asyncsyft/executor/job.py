@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Set, Tuple, Union
+from typing import Any, Dict, FrozenSet, List, Sequence, Set, Tuple, Union
 
 from ..errors import Cancelled, LimitExceeded, Refused, RemoteError, RemoteProtocolError
 from ..program import BIND, CALL, DELETE, READ
@@ -16,12 +16,16 @@ MAX_MESSAGE = 1000
 
 
 class Job:
-    """A request, its steps, and the state of running them."""
+    """A request, its steps, and the state of running them; how it begins is at the class, so that it costs little."""
 
-    __slots__ = (
-        "conversation", "served", "steps", "body", "size", "generation", "space", "index", "work", "values", "failures",
-        "cancelled", "announced", "outstanding", "missing", "captured", "lent", "made", "finished", "plan_steps",
-    )  # fmt: skip
+    index = 0  # the next step
+    plan_steps = 0  # steps of the plans that it called
+    work = 0  # elements touched so far
+    announced: FrozenSet[int] = frozenset()  # puts whose tensor arrives in chunks
+    outstanding = 0  # steps that are answered later: chunks, moves
+    missing = 0  # pending objects that it is parked for
+    lent: Sequence[int] = ()  # captured inputs that were deleted since and are lent to it while it runs
+    finished = False
 
     def __init__(
         self, conversation: Conversation, served: Served, space: Space, steps: List[Any], body: Any, size: int
@@ -29,19 +33,11 @@ class Job:
         self.conversation, self.served, self.space = conversation, served, space
         self.steps, self.body, self.size = steps, body, size
         self.generation = conversation.generation
-        self.index = 0  # the next step
-        self.plan_steps = 0  # steps of the plans that it called
-        self.work = 0  # elements touched so far
         self.values: List[Tuple[int, Union[Array, bytes]]] = []  # answers not handed over yet; bytes are a document
         self.failures: List[Failure] = []
-        self.cancelled: Set[int] = set()
-        self.announced: Set[int] = set()  # puts whose tensor arrives in chunks
-        self.outstanding = 0  # steps that are answered later: chunks, moves
-        self.missing = 0  # pending objects that it is parked for
+        self.cancelled: Set[int] = set()  # one for all its life: a thread looks at it
         self.captured: Dict[int, Outcome] = {}  # inputs kept for it while it was parked
-        self.lent: List[int] = []  # of these, what was deleted since and is lent to it while it runs
         self.made: Dict[int, None] = {}  # outputs, and states, that are pending because it was parked, in order
-        self.finished = False
 
     @property
     def lane(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Callable, Deque, Dict, List, Optional, Set, Tuple
+from typing import Callable, Deque, Dict, Iterator, List, Optional, Set, Tuple
 
 import anyio.to_thread
 from anyio.abc import TaskGroup
@@ -22,8 +22,6 @@ from .steps import LOOP_STEPS, loop_step
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the objects of an owner who vanished are kept.
-RELEASE_AFTER = 5.0
 #: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
 COPIED = 1 << 12
 _BARRIERS = frozenset((program.SEARCH, program.PLANS))
@@ -47,10 +45,12 @@ class Executor:
         self.store, self.worker = store, worker
         self.moves = Moves(self)
         self.tasks: Optional[TaskGroup] = None
-        #: Opens a conversation with another peer: (the conversation that asks for it, number, incarnation).
-        self.converse: Optional[Callable[[Conversation, int, bytes], Conversation]] = None
+        #: Opens a conversation with another peer: its incarnation, and its public key if it must be sealed.
+        self.converse: Optional[Callable[[bytes, bytes], Conversation]] = None
         #: Called when the last job has ended.
         self.on_idle: Optional[Callable[[], None]] = None
+        #: What else is counted for ``stats``: how often its worker's links came back.
+        self.counts: Callable[[], Dict[str, int]] = dict
         self.steps_run = 0
         self._quiet = Quiet()
         self.jobs: Dict[Tuple[Conversation, int], Job] = {}
@@ -66,18 +66,25 @@ class Executor:
     ) -> None:
         """Run a program now, or queue it behind those of its lane."""
         job = Job(conversation, served, self.store.space(conversation.theirs), message.steps, body, size)
-        self.jobs[conversation, served.id] = job
         lane = self._lanes.get((conversation, served.lane))
         if lane is None:
             lane = self._lanes[conversation, served.lane] = LaneQueue()
+        chunked = message.chunked
         try:
             program.check_length(message.steps)
         except LimitExceeded as error:
             job.fail(0, error, "", ())
-            job.steps = []
-        else:
-            for index in message.chunked:
-                self._announce(job, index)
+            job.steps, chunked = [], []
+        is_next = not (chunked or lane.waiting or lane.running or job.space.pending)
+        if is_next and self._quiet.call(run, job, self.store, True):
+            # As most do, it ran to its end here, and need not be queued.
+            conversation.consumed(served.lane, size, job.generation)
+            self._ran(job)
+            conversation.done(served)
+            return
+        self.jobs[conversation, served.id] = job
+        for index in chunked:
+            self._announce(job, index)
         lane.waiting.append(job)
         self._advance(lane)
         if not job.finished:
@@ -95,6 +102,13 @@ class Executor:
             job = self.jobs[conversation, number]
             job.space.resolve(out, landing.array)
             self.answered_later(job)
+
+    def landed(self, conversation: Conversation) -> Iterator[Tuple[int, int, int]]:
+        """How far the tensors have come that unanswered programs put: (id, step, bytes)."""
+        for (asking, number), job in self.jobs.items():
+            for step in job.announced if asking is conversation else ():
+                entry = self._landings.get((conversation, number, step))
+                yield number, step, wire.MAX_ID if entry is None else entry[0].at
 
     def cancel(self, conversation: Conversation, number: int, step: int) -> None:
         """Mark a step; if it has not begun it will not."""
@@ -130,7 +144,7 @@ class Executor:
         if index >= len(job.steps) or index in job.announced:
             raise RemoteProtocolError(f"step {index} announces no chunks")
         raw = job.steps[index]
-        job.announced.add(index)
+        job.announced |= {index}
         try:
             step = program.check(raw)
             (out,) = step.outs
@@ -256,22 +270,29 @@ class Executor:
 
     def _finish(self, lane: LaneQueue, job: Job) -> None:
         lane.running -= 1
-        self.steps_run += len(job.steps) + job.plan_steps
         self._take_back(job)
         made, job.made = job.made, {}
         for number in made:
             job.space.settle(number)
-        job.body = b""  # a view into the message that brought it, which must be let go
-        job.finished = True
-        self._hand_over(job)
+        self._ran(job)
         if not job.outstanding:
             self._done(job)
+
+    def _ran(self, job: Job) -> None:
+        """All its steps have run, or are under way."""
+        self.steps_run += len(job.steps) + job.plan_steps
+        job.body = b""  # a view into the message that brought it, which must be let go
+        job.finished = True
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: request %d has run, %d steps", self.worker, job.served.id, len(job.steps))
+        if job.values or job.failures:
+            self._hand_over(job)
 
     @staticmethod
     def _take_back(job: Job) -> None:
         for number in job.lent:
             job.space.delete(number)
-        job.lent = []
+        job.lent = ()
 
     def answered_later(self, job: Job) -> None:
         """A step that was left open has its answer now."""
@@ -286,8 +307,6 @@ class Executor:
             job.conversation.done(job.served)
             if not self.jobs and self.on_idle is not None:
                 self.on_idle()
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s: request %d done, %d steps", self.worker, job.served.id, len(job.steps))
 
     # Answers.
 
@@ -305,18 +324,20 @@ class Executor:
             data: Buffer
             if isinstance(value, bytes):
                 descr, shape, data = wire.DOCUMENT, (len(value),), value
-            elif value.nbytes > wire.CHUNK:
-                conversation.value(served, step, tensor.as_tensor(value))
-                continue
+                size = len(data)
             else:
+                size = value.nbytes
+                if size > wire.CHUNK:
+                    conversation.value(served, step, tensor.as_tensor(value))
+                    continue
                 descr, shape = tensor.descriptor(value.dtype), value.shape
-                data = value.tobytes() if value.nbytes <= COPIED else tensor.raw(tensor.as_tensor(value))
-            if at + len(data) > wire.CHUNK or len(values) >= program.BATCH_STEPS:
+                data = value.tobytes() if size <= COPIED else tensor.raw(tensor.as_tensor(value))
+            if at + size > wire.CHUNK or len(values) >= program.BATCH_STEPS:
                 conversation.values(served, values, body)
                 values, body, at = [], [], 0
             values.append((step, descr, shape, at))
             body.append(data)
-            at += len(data) + 7 & ~7
+            at += size + 7 & ~7
         if values:
             conversation.values(served, values, body)
         job.failures, job.values = [], []

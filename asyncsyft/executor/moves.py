@@ -14,7 +14,7 @@ from .. import program
 from ..errors import AsyncSyftError, Cancelled, LimitExceeded, Refused, UnknownPeer
 from ..protocol import Conversation, Request
 from ..store import MAX_OBJECTS, Outcome
-from ..wire import INCARNATION_SIZE, Failure
+from ..wire import INCARNATION_SIZE, KEY_SIZE, Failure
 from .job import Job
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class Moves:
     def fetch(self, job: Job, out: int, params: Mapping[str, Any]) -> None:
         """Ask the source for the tensor; the object is pending until it is here."""
         source, ticket = _bytes(params.get("from"), INCARNATION_SIZE), _bytes(params.get("ticket"), TICKET_SIZE)
-        number = params.get("peer")
-        if type(number) is not int or self._executor.converse is None:
-            raise Refused("a fetch names the number of the source")
-        conversation = self._executor.converse(job.conversation, number, source)
+        if self._executor.converse is None:
+            raise Refused("this worker has no road to others")
+        key = params.get("key", b"")
+        conversation = self._executor.converse(source, _bytes(key, KEY_SIZE) if key else b"")
         if out in job.made:
             del job.made[out]
         else:
@@ -125,10 +125,7 @@ class Moves:
 class Fetch(Request):
     """The destination's request to the source."""
 
-    __slots__ = ("moves", "job", "step", "out")
-
     def __init__(self, moves: Moves, job: Job, step: int, out: int) -> None:
-        super().__init__()
         self.moves, self.job, self.step, self.out = moves, job, step, out
 
     def wants(self, step: int) -> bool:

@@ -17,13 +17,13 @@ class Quiet:
     """Calls functions with numpy's warnings off; one for each thread that calls."""
 
     def __init__(self) -> None:
-        self._context = copy_context()
+        context = copy_context()
+        #: What ``function(*args)`` gives; what it sets in its context stays there.
+        self.call: Callable[..., Any] = context.run if _IN_CONTEXT else _call
         if _IN_CONTEXT:
-            self._context.run(np.seterr, all="ignore")
+            context.run(np.seterr, all="ignore")
 
-    def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """What ``function(*args)`` gives; what it sets in its context stays there."""
-        if _IN_CONTEXT:
-            return self._context.run(function, *args)
-        with np.errstate(all="ignore"):
-            return function(*args)
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return function(*args)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar, Union
 import numpy as np
 
 from .. import ops, program, tensor
+from ..compression import Policy
 from ..errors import Cancelled, Refused, RemoteError, UnknownObject, UnknownOp
 from ..program import DELETE, GET, Step
 from ..store import MAX_OBJECTS, Store
@@ -84,9 +85,9 @@ def run(job: Job, store: Store, inline: bool) -> bool:
                         and len(objects) < MAX_OBJECTS
                     ):
                         result = short[op](a, b)
-                        if type(result) is np.ndarray and grown + result.nbytes <= room:
+                        if type(result) is np.ndarray and grown + (nbytes := result.nbytes) <= room:
                             objects[out] = result
-                            grown += result.nbytes
+                            grown += nbytes
                             index += 1
                             continue
         except Exception:  # noqa: BLE001 - the long way meets it again, and answers it
@@ -199,6 +200,12 @@ def _put(job: Job, store: Store, step: Step) -> None:
 
 def _get(job: Job, store: Store, step: Step) -> None:
     (array,) = _inputs(job, step.inputs)
+    mode = step.params.get("compression")
+    if mode is not None:
+        try:
+            job.served.policy = Policy(mode, job.conversation.policy.bandwidth)
+        except ValueError as error:
+            raise Refused(str(error)) from None
     job.values.append((job.index, array))
 
 

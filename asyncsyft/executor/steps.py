@@ -113,7 +113,7 @@ def _search(executor: Executor, job: Job, step: Step) -> None:
 def _stats(executor: Executor, job: Job, step: Step) -> None:
     store = executor.store
     counts = {"steps": executor.steps_run, "jobs": len(executor.jobs), "objects": store.objects, "bytes": store.nbytes}
-    job.values.append((job.index, _pack({**counts, "limit": store.limit})))
+    job.values.append((job.index, _pack({**counts, "limit": store.limit, **executor.counts()})))
 
 
 def _plans(executor: Executor, job: Job, step: Step) -> None:

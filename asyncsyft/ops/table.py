@@ -92,7 +92,7 @@ class Op:
                 continue
             arrays.append(parameter.name)
             if parameter.kind is parameter.VAR_POSITIONAL:
-                self.min_arrays, self.max_arrays = 1, None
+                self.min_arrays, self.max_arrays = max(1, self.min_arrays), None
             else:
                 self.min_arrays += parameter.default is REQUIRED
                 self.max_arrays = len(arrays)
@@ -114,9 +114,11 @@ class Op:
         self.direct = direct
 
     def __repr__(self) -> str:
-        arrays = [f"*{self.arrays[0]}"] if self.max_arrays is None else list(self.arrays)
-        for at in range(self.min_arrays, len(arrays) if self.max_arrays is not None else 0):
-            arrays[at] += "=None"
+        arrays = list(self.arrays)
+        if self.max_arrays is None:
+            arrays[-1] = f"*{arrays[-1]}"
+        else:
+            arrays[self.min_arrays :] = [f"{name}=None" for name in arrays[self.min_arrays :]]
         params = [name if value is REQUIRED else f"{name}={value!r}" for name, value in self.params.items()]
         return f"{self.name}({', '.join(arrays + params)})"
 

@@ -17,7 +17,8 @@ from ..remote.steps import different_workers
 from . import data, show
 from .arguments import Rebuild, build, flatten, split
 from .data import Recorded
-from .state import Bound, State, fits
+from .drawing import Graph
+from .state import Bound, State
 from .tracing import Tracer, tracer_of
 
 #: Signatures for which one function is kept recorded; the oldest is forgotten, also at the workers.
@@ -35,10 +36,15 @@ class Plan:
     def __init__(self, function: Optional[Callable[..., Any]], name: str, state: Optional[State], version: int) -> None:
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"plan {name!r}: an async function cannot be recorded, since nothing is awaited in a plan")
+        if type(name) is not str or len(name) > program.MAX_NAME or type(version) is not int or version < 0:
+            raise ValueError(
+                f"a plan has a name of at most {program.MAX_NAME} characters, and a whole number as its version"
+            )
         self.function, self.name, self.state, self.version = function, name, state, version
         self.__doc__ = getattr(function, "__doc__", None) or type(self).__doc__
         self._recorded: Dict[Any, Recorded] = {}
-        self._known: Dict[Tuple[Spec, ...], Recorded] = {}  # of calls with tensors only, by position
+        # Of calls with tensors only, by position: what was recorded, and what it gives.
+        self._known: Dict[Tuple[Spec, ...], Tuple[Recorded, Sequence[Spec]]] = {}
         self._signature = None if function is None else inspect.signature(function)
         if self._signature is not None and state is not None and not self._signature.parameters:
             raise TypeError(f"plan {name!r} has a state, so its function takes that as its first argument")
@@ -51,9 +57,9 @@ class Plan:
         """
         if not kwargs and args:
             specs = tuple([arg.spec if type(arg) is RemoteTensor else None for arg in args])
-            recorded = self._known.get(specs)  # type: ignore[arg-type]
-            if recorded is not None:
-                return self._run(recorded, args[0].recorder, args, 3)
+            known = self._known.get(specs)  # type: ignore[arg-type]
+            if known is not None:
+                return self._run(*known, args[0].recorder, args, 3)
         return self._call(None, args, kwargs, 4)
 
     def at(self, worker: Place) -> Callable[..., Any]:
@@ -80,26 +86,37 @@ class Plan:
                 raise different_workers(recorder, item.recorder)
         inputs = [item if isinstance(item, RemoteTensor) else tensor.as_tensor(item) for item in inputs]
         specs = tuple([item.spec if isinstance(item, RemoteTensor) else ops.spec_of(item) for item in inputs])
-        recorded = self._record(specs, key, rebuild)
+        recorded = self._for_any_size(specs, key) or self._record(specs, key, rebuild)
+        outputs = recorded.outputs_for(specs, self._specs)
         if len(remote) == len(args) and not kwargs and all(type(arg) is RemoteTensor for arg in args):
-            self._known[specs] = recorded
+            if len(self._known) >= MAX_RECORDED:
+                self._known.clear()
+            self._known[specs] = recorded, outputs
         for at, item in enumerate(inputs):
             if not isinstance(item, RemoteTensor):
                 copy = item.copy() if item.nbytes > wire.CHUNK else item
                 inputs[at] = RemoteTensor(recorder, recorder.put_any(copy, depth - 1), specs[at])
-        return self._run(recorded, recorder, inputs, depth)
+        return self._run(recorded, outputs, recorder, inputs, depth)
 
-    def _run(self, recorded: Recorded, recorder: Recorder, inputs: Sequence[RemoteTensor], depth: int) -> Any:
-        number = recorder.stored.get(recorded.serial) or recorded.id_at(recorder, depth + 1)
-        ids = [number]
-        if recorded.params is not None:
-            assert self.state is not None
-            ids.append(recorder.stored.get(self.state.serial) or self.state.id_at(recorder, depth + 1))
+    def _run(
+        self,
+        recorded: Recorded,
+        specs: Sequence[Spec],
+        recorder: Recorder,
+        inputs: Sequence[RemoteTensor],
+        depth: int,
+    ) -> Any:
+        given = []
         for handle in inputs:
             if handle.recorder is not recorder:
                 raise different_workers(recorder, handle.recorder)
-            ids.append(handle.id or handle.live_id())
-        new_id, specs = recorder.new_id, recorded.outputs
+            given.append(handle.live_id())
+        number = recorder.stored.get(recorded.serial) or recorded.id_at(recorder, depth + 1)
+        ids = [number, *given]
+        if recorded.params is not None:
+            assert self.state is not None
+            ids.insert(1, recorder.stored.get(self.state.serial) or self.state.id_at(recorder, depth + 1))
+        new_id = recorder.new_id
         outs = [new_id() for _ in specs]
         step: List[Any] = [program.CALL, outs, ids]
         if recorded.params is not None:
@@ -114,6 +131,7 @@ class Plan:
     def record(self, *args: Any, **kwargs: Any) -> Recorded:
         """Record for these arguments, without a call: a ``Spec`` (or an array) stands for a tensor, None for any size.
 
+        What is recorded for any size serves all later calls that fit; the function sees None in shapes then.
         Raises: as calling does.
         """
         inputs, key, rebuild = split(self._bound(args, kwargs))
@@ -150,12 +168,18 @@ class Plan:
             self._recorded[specs, key] = found
         return found
 
+    def _for_any_size(self, specs: Tuple[Spec, ...], key: Any) -> Optional[Recorded]:
+        """What was recorded for other shapes, of any size, that serves these as well."""
+        if self.function is None or (specs, key) in self._recorded:
+            return None
+        for (_, its_key), recorded in self._recorded.items():
+            if its_key == key and recorded.serves(specs):
+                return recorded
+        return None
+
     def _that_fits(self, specs: Sequence[Spec]) -> Recorded:
         for recorded in self._recorded.values():
-            if len(specs) == len(recorded.inputs) and all(
-                spec.dtype == known.dtype and fits(spec.shape, known.shape)
-                for spec, known in zip(specs, recorded.inputs)
-            ):
+            if recorded.fits(specs):
                 return recorded
         wanted = " or ".join(str([f"{s.dtype}{list(s.shape)}" for s in r.inputs]) for r in self._recorded.values())
         raise TypeError(f"plan {self.name!r} was recorded for {wanted or 'nothing'}")
@@ -163,7 +187,13 @@ class Plan:
     def _trace(self, specs: Sequence[Spec], rebuild: Rebuild) -> Recorded:
         tracer = Tracer(self.name, specs, self.state)
         # Handles of the function's own: x[key] = value binds them anew, and the inputs stay what they are.
-        result = self._apply(tracer.bound, rebuild([tracer.handle(one.id, one.spec) for one in tracer.inputs]))
+        arguments = rebuild([tracer.handle(one.id, one.spec) for one in tracer.inputs])
+        try:
+            result = self._apply(tracer.bound, arguments)
+        except RecursionError:
+            raise RecursionError(
+                f"plan {self.name!r} calls itself without end: no value of a tensor can end it, only a Python value can"
+            ) from None
         form, outputs = flatten(result)
         self._check_outputs(tracer, outputs)
         return tracer.arrange(outputs, form, self.version)
@@ -222,11 +252,11 @@ class Plan:
     def __str__(self) -> str:
         return "\n\n".join([show.show(recorded, self._specs) for recorded in self.recorded]) or repr(self)
 
-    def graph(self) -> str:
-        """What was recorded last as a drawing in Graphviz's language: ``dot -Tsvg``."""
+    def graph(self) -> Graph:
+        """What was recorded last as a drawing: text for Graphviz, ``.svg()``, ``.mermaid()``; a notebook shows it."""
         if not self._recorded:
             raise LocalProtocolError(f"plan {self.name!r} is not recorded yet: call it, or plan.record(Spec(...))")
-        return show.draw(self.recorded[-1], self._specs)
+        return Graph.of(self.recorded[-1], self._specs)
 
     @property
     def _specs(self) -> Dict[str, Spec]:

@@ -17,12 +17,14 @@ from ..program import PlanData
 from ..remote.failures import Origin
 from ..tensor import MAX_DIMS, Array
 from ..wire import MAX_LIST
-from .state import State
+from .state import State, fits
 from .storing import Kept
 
 FORMAT, FORMAT_VERSION = "asyncsyft plan", 1
 #: Levels of lists and maps in what a function takes and gives.
 MAX_FORM = 32
+#: Combinations of shapes for which one recording remembers what it gives.
+MAX_OUTPUTS = 256
 
 
 class Recorded(Kept):
@@ -45,17 +47,50 @@ class Recorded(Kept):
         self.data, self.constants, self.inputs, self.outputs = data, constants, inputs, outputs
         self.form, self.origins = form, origins
         self.params = {"state": True} if data.state else None
+        self._outputs: Dict[Tuple[Spec, ...], Sequence[Spec]] = {}  # for inputs of other shapes
+
+    def fits(self, specs: Sequence[Spec]) -> bool:
+        """Whether inputs of these specs may be such as it was recorded for; a size that is not known may be any."""
+        return len(specs) == len(self.inputs) and all(
+            one.dtype == known.dtype and fits(one.shape, known.shape) for one, known in zip(specs, self.inputs)
+        )
+
+    def serves(self, specs: Sequence[Spec]) -> bool:
+        """Whether what was recorded is true of inputs of these specs: the sizes that it knows are theirs."""
+        pairs = [pair for spec, known in zip(specs, self.inputs) for pair in zip(spec.shape, known.shape)]
+        return self.fits(specs) and all(known is None or dim == known for dim, known in pairs)
+
+    def outputs_for(self, inputs: Sequence[Spec], state: Mapping[str, Spec]) -> Sequence[Spec]:
+        """What it gives for inputs that fit those that it was recorded for. Raises: as ``registers``."""
+        if None not in [dim for spec in self.inputs for dim in spec.shape]:
+            return self.outputs
+        key = tuple(inputs)
+        found = self._outputs.get(key)
+        if found is None:
+            registers = self.registers(state, inputs)
+            found = [registers[register] for register in self.data.outputs]
+            if len(self._outputs) >= MAX_OUTPUTS:
+                self._outputs.clear()
+            self._outputs[key] = found
+        return found
 
     def _store(self) -> Tuple[str, List[Array], Dict[str, Any]]:
         packed = np.frombuffer(self.data.pack(), np.uint8)
         return program.PLAN, [packed, *self.constants], {}
 
-    def registers(self, state: Mapping[str, Spec]) -> List[Spec]:
-        """The spec of each register. Raises: TypeError, ValueError, IndexError, OverflowError for what cannot work."""
-        specs = [*self.inputs, *(state[name] for name in self.data.state), *map(ops.spec_of, self.constants)]
+    def registers(self, state: Mapping[str, Spec], inputs: Optional[Sequence[Spec]] = None) -> List[Spec]:
+        """The spec of each register, for these inputs or those that it was recorded for.
+
+        Raises: TypeError, ValueError, IndexError, OverflowError for what cannot work.
+        """
+        specs = [
+            *(self.inputs if inputs is None else inputs),
+            *(state[name] for name in self.data.state),
+            *map(ops.spec_of, self.constants),
+        ]
         for index, step in enumerate(self.data.steps):
-            inputs = tuple([specs[item] if isinstance(item, int) else ops.spec_of(item) for item in step.inputs])
-            results = ops.infer(step.op, inputs, step.params)
+            read = tuple([specs[item] if isinstance(item, int) else ops.spec_of(item) for item in step.inputs])
+            results = ops.infer(step.op, read, step.params)
             if len(results) != len(step.outs):
                 raise ValueError(f"step {index} ({step.op}) gives {len(results)} results")
             specs += results

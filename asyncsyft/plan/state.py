@@ -40,6 +40,11 @@ class State(Kept):
         self.arrays: Dict[str, Array] = {word: _frozen(array) for word, array in arrays.items()}
         self.specs = {word: Spec(array.dtype, array.shape) for word, array in self.arrays.items()}
 
+    def __getattr__(self, name: str) -> Any:
+        held = name in self.__dict__.get("arrays", ())
+        hint = f" here: it is one of the first argument of a function with @plan(state=...), and state.arrays[{name!r}]"
+        raise AttributeError(f"a state has no attribute {name!r}{hint if held else ''}")
+
     def _store(self) -> Tuple[str, List[Array], Dict[str, Any]]:
         return program.STATE, list(self.arrays.values()), {"name": self.name, "names": list(self.arrays)}
 

@@ -9,7 +9,9 @@ import itertools
 from typing import Any, Deque, Dict, List, Sequence, Tuple
 
 from .. import program
+from ..errors import AsyncSyftError
 from ..remote import Recorder
+from ..remote.failures import Failures, current_scope
 from ..tensor import Array
 
 _SERIALS = itertools.count(1)
@@ -40,7 +42,11 @@ class Kept:
         if number is None:
             op, arrays, params = self._store()
             number = recorder.new_id()
-            _record(recorder, [op, number], arrays, params, depth + 1)
+            scope = current_scope.set(_Storing(recorder, self.serial, number))
+            try:
+                _record(recorder, [op, number], arrays, params, depth + 1)
+            finally:
+                current_scope.reset(scope)
             self._copies = [copy for copy in self._copies if self.serial in copy[1]]  # the others are gone
             self._copies.append((recorder.forgotten, recorder.stored, number))
             recorder.stored[self.serial] = number
@@ -53,6 +59,28 @@ class Kept:
             return False
         recorder.record([program.DELETE, 0, [number]], depth)
         return True
+
+
+class _Storing(Failures):
+    """Takes the failures of the steps that store something: it counts as not stored, and who needs it tries again.
+
+    What went wrong goes on to whoever is told of failures here. It does not know the thing, which may be forgotten.
+    """
+
+    def __init__(self, recorder: Recorder, serial: int, number: int) -> None:
+        super().__init__()
+        self._told = current_scope.get() or recorder.failures
+        self._stored, self._forgotten = recorder.stored, recorder.forgotten
+        self._serial, self._number = serial, number
+
+    def add(self, error: AsyncSyftError) -> None:
+        if self._stored.get(self._serial) == self._number:
+            del self._stored[self._serial]
+            self._forgotten.append(self._number)
+        self._told.add(error)
+
+    def raised(self, error: AsyncSyftError) -> None:
+        self._told.raised(error)
 
 
 def _record(recorder: Recorder, step: List[Any], arrays: Sequence[Array], params: Dict[str, Any], depth: int) -> None:

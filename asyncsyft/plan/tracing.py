@@ -25,6 +25,7 @@ class Tracer:
     """Takes the place of a recorder. Registers are counted from 1 on, since 0 is no id: inputs, state, what comes."""
 
     relay = b""
+    lost = None
 
     def __init__(self, name: str, inputs: Sequence[Spec], state: Optional[State]) -> None:
         self.plan, self.worker = name, f"plan {name}"
@@ -83,7 +84,8 @@ class Tracer:
             outs = [self.new_id() for _ in step.outs]
             self.record([step.op, outs, [ids[i] if type(i) is int else i for i in inputs_of], *params], depth + 1)
             ids += outs
-        return [self.handle(ids[register], spec) for register, spec in zip(recorded.data.outputs, recorded.outputs)]
+        specs = recorded.outputs_for([handle.spec for handle in inputs], self.specs)
+        return [self.handle(ids[register], spec) for register, spec in zip(recorded.data.outputs, specs)]
 
     def arrange(self, outputs: Sequence[RemoteTensor], form: Any, version: int) -> Recorded:
         """Drop what nothing needs, and count the registers anew: inputs, state, constants, results."""
@@ -165,6 +167,11 @@ class Traced(RemoteTensor):
     __array__ = _no_value("a numpy array")
     item = _no_value("item()")
     tolist = _no_value("tolist()")
+
+    def __len__(self) -> int:
+        if self.spec.shape and self.spec.shape[0] is None:
+            raise TypeError(f"the length is unknown: {self.worker} is recorded for any, and x.shape[0] is None")
+        return super().__len__()
 
 
 def tracer_of(values: Sequence[Any]) -> Optional[Tracer]:

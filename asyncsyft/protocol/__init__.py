@@ -2,7 +2,7 @@
 
 from .conversation import Conversation
 from .lane import WINDOW, Lane, Request, Served, Server
-from .sending import MAX_ABOVE, MAX_LANES, MAX_REQUESTS, MAX_UNSEEN
+from .sending import MAX_ABOVE, MAX_LANES, MAX_REQUESTS, MAX_UNSEEN, Seals
 
 __all__ = [
     "MAX_ABOVE",
@@ -13,6 +13,7 @@ __all__ = [
     "Conversation",
     "Lane",
     "Request",
+    "Seals",
     "Served",
     "Server",
 ]

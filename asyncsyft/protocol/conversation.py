@@ -7,16 +7,17 @@ not know what a step means: requests are handed to a ``Server``, answers to the 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .. import tensor, wire
 from ..errors import AsyncSyftError, LimitExceeded, RemoteProtocolError
-from ..wire import Answers, Cancel, ChunkOf, Credit, Failure, Frame, Parcel, Program, Resume, Values
-from .lane import Request, Served
-from .sending import MAX_UNSEEN, Sending
+from ..wire import Answers, Cancel, ChunkOf, Credit, Failure, Frame, Parcel, Program, Values
+from .lane import Lane, Request, Served
+from .resuming import Resuming
+from .sending import MAX_UNSEEN
 
 
-class Conversation(Sending):
+class Conversation(Resuming):
     """One end of what two peers have between them. ``mine`` and ``theirs`` are the incarnations of the two lives."""
 
     # The link's side: what came.
@@ -37,42 +38,22 @@ class Conversation(Sending):
             frame = wire.expanded(frame)
         handler(self, frame, message)
 
-    def _charge(self, frame: Frame) -> None:
-        lane = self.lane(frame.lane)
+    def _charge(self, frame: Frame, seen: int) -> Lane:
+        """Count a frame that credit pays for, and what it says was seen; its lane."""
+        lane = self.lanes.get(frame.lane) or self.lane(frame.lane)
         lane.received += frame.size
         if lane.received > lane.allowed:
             raise RemoteProtocolError(f"{lane.received} bytes on lane {frame.lane} where {lane.allowed} were granted")
-
-    def _on_seen(self, seen: int) -> None:
-        if seen > self.floor:
-            raise RemoteProtocolError(f"answers seen up to {seen} where {self.floor} were given")
-        while self.forgotten < seen:
-            self.forgotten += 1
-            self.served.pop(self.forgotten, None)
-
-    def _on_resume(self, frame: Frame, message: Resume) -> None:
-        if message.mine != self.theirs or message.yours != self.mine:
-            raise RemoteProtocolError("a resume of another pair of lives")
-        if message.received > self.last_id:
-            raise RemoteProtocolError(f"received up to {message.received} where {self.last_id} were sent")
-        if message.received < self.seen:
-            raise RemoteProtocolError(f"received up to {message.received} where {self.seen} were answered")
-        self._greeted = True
-        self.they_can = message.can
-        codecs = message.can.get("codecs")
-        self._they_expand = type(codecs) is list and wire.ZSTD in codecs
-        self._on_seen(message.seen)
-        if not self._resumed:
-            self._resend(message.received)
-        self._resumed = True
-        self.wake()
+        if seen != self.forgotten:
+            self._on_seen(seen)
+        return lane
 
     def _on_credit(self, frame: Frame, message: Credit) -> None:
         self._on_seen(message.seen)
         speed = self.lane(frame.lane).grant(message.granted, self.now)
         if speed is not None:
             self.policy.carried(speed)
-        self.wake()
+        self.ready()
 
     def _on_cancel(self, frame: Frame, message: Cancel) -> None:
         self._on_seen(message.seen)
@@ -85,26 +66,24 @@ class Conversation(Sending):
             served.unsent -= 1
             if served.done and not served.unsent:
                 self._answered(served)
-                self.wake()
+                self.ready()
         self.server.cancel(self, frame.id, message.step)
 
     def _on_program(self, frame: Frame, message: Program) -> None:
-        self._charge(frame)
-        self._on_seen(message.seen)
-        if 0 < frame.id <= self.received:  # resent: it is answered or running
-            self.consumed(frame.lane, frame.size, self.generation)
+        lane, number = self._charge(frame, message.seen), frame.id
+        if 0 < number <= self.received:  # resent: it is answered or running
+            self._consumed(lane, frame.size)
             return
-        if frame.id != self.received + 1:
-            raise RemoteProtocolError(f"request {frame.id} where {self.received + 1} was due")
-        if frame.id - self.forgotten > MAX_UNSEEN:
-            raise RemoteProtocolError(f"{frame.id - self.forgotten} requests whose answers were not seen")
-        self.received = frame.id
-        served = self.served[frame.id] = Served(frame.id, frame.lane)
+        if number != self.received + 1:
+            raise RemoteProtocolError(f"request {number} where {self.received + 1} was due")
+        if number - self.forgotten > MAX_UNSEEN:
+            raise RemoteProtocolError(f"{number - self.forgotten} requests whose answers were not seen")
+        self.received = number
+        served = self.served[number] = Served(number, frame.lane)
         self.server.program(self, served, message, frame.body, frame.size)
 
     def _on_chunk(self, frame: Frame, message: ChunkOf) -> None:
-        self._charge(frame)
-        self._on_seen(message.seen)
+        lane = self._charge(frame, message.seen)
         if not frame.flags & wire.OF_ANSWER:
             if not 0 < frame.id <= self.received:
                 raise RemoteProtocolError(f"a chunk for request {frame.id}, which did not come")
@@ -114,7 +93,7 @@ class Conversation(Sending):
             request = self._request(frame.id)
             if request is not None:
                 self._land(request, message, frame.body)
-        self.consumed(frame.lane, frame.size, self.generation)
+        self._landed(lane, frame.size)
 
     def _land(self, request: Request, chunk: ChunkOf, body: memoryview) -> None:
         if not request.wants(chunk.step):
@@ -123,28 +102,26 @@ class Conversation(Sending):
         if landing is None:
             try:
                 dtype, shape, _ = tensor.check_descr(chunk.descr, chunk.shape)
-                landing = request.landings[chunk.step] = tensor.Landing(dtype, shape)
+                landing = tensor.Landing(dtype, shape)
+                request.landings = {**request.landings, chunk.step: landing}
             except LimitExceeded as error:
                 self._failed(Failure(request.id, chunk.step, error.code, "", error.message, "", request.id, chunk.step))
                 return
         whole = landing.land(chunk.offset, body)
         request.progress(chunk.step, landing.at, landing.nbytes)
         if whole:
-            del request.landings[chunk.step]
+            request.landings = {step: other for step, other in request.landings.items() if step != chunk.step}
+            request.landed += (chunk.step,)
             request.value(chunk.step, landing.array)
 
     def _on_values(self, frame: Frame, message: Values) -> None:
-        self._charge(frame)
-        self._on_seen(message.seen)
-        request = self._request(frame.id)
+        lane = self._charge(frame, message.seen)
+        request = self.unanswered.get(frame.id) or self._request(frame.id)
         if request is not None:
-            body = frame.body
-            for step, descr, shape, offset in message.values:
-                if request.wants(step):
-                    request.value(step, _value(descr, shape, offset, body))
+            _give(request, message.values, frame.body)
             if frame.flags & wire.LAST:
                 self._settle(frame.id)
-        self.consumed(frame.lane, frame.size, self.generation)
+        self._consumed(lane, frame.size)
 
     def _request(self, number: int) -> Optional[Request]:
         request = self.unanswered.get(number)
@@ -167,7 +144,11 @@ class Conversation(Sending):
 
     def _failed(self, failure: Failure) -> None:
         request = self._request(failure.id)
-        if request is not None and failure.step not in request.failures:
+        if request is None:
+            return
+        if request.failures is None:
+            request.failures = set()
+        if failure.step not in request.failures:
             request.failures.add(failure.step)
             request.failed(failure)
 
@@ -184,7 +165,8 @@ class Conversation(Sending):
             self._done_above.add(number)
         request.settled()
         if self._held_back:
-            self.wake()
+            self._held_back = False
+            self.ready()
 
     def end(self, error: AsyncSyftError) -> None:
         """The conversation is over; every request that waits is told why. Idempotent."""
@@ -202,22 +184,33 @@ class Conversation(Sending):
             request.lost(error)
 
 
-def _value(descr: str, shape: List[int], offset: int, body: memoryview) -> Any:
-    is_document = descr == wire.DOCUMENT
+def _give(request: Request, values: List[Tuple[int, str, List[int], int]], body: memoryview) -> None:
+    """Tell a request the values that it still wants. Raises: RemoteProtocolError."""
+    end, form = len(body), (None, None)  # type: int, Tuple[Any, Any]
+    for step, descr, shape, offset in values:
+        if not request.wants(step):
+            continue
+        if (descr, shape) != form:  # most values of a frame are alike
+            dtype, dims, nbytes = _checked(descr, shape)
+            form = descr, shape
+        if offset + nbytes > end or offset & 7:
+            raise RemoteProtocolError(f"a value of {nbytes} bytes at {offset} in a body of {end}")
+        if descr == wire.DOCUMENT:
+            request.value(step, wire.document(body[offset : offset + nbytes]))
+        else:
+            request.value(step, tensor.copy_at(dtype, dims, nbytes, body, offset))
+
+
+def _checked(descr: str, shape: List[int]) -> Tuple[tensor.DType, Tuple[int, ...], int]:
     try:
-        dtype, dims, nbytes = tensor.check_descr("|u1" if is_document else descr, shape)
+        return tensor.check_descr("|u1" if descr == wire.DOCUMENT else descr, shape)
     except LimitExceeded as error:
         raise RemoteProtocolError(error.message) from None
-    if offset + nbytes > len(body) or offset & 7:
-        raise RemoteProtocolError(f"a value of {nbytes} bytes at {offset} in a body of {len(body)}")
-    if is_document:
-        return wire.document(body[offset : offset + nbytes])
-    return tensor.copy_at(dtype, dims, nbytes, body, offset)
 
 
 _EXEMPT = frozenset((wire.RESUME, wire.CREDIT, wire.CANCEL, wire.ANSWERS))
 _HANDLERS: Dict[int, Callable[[Conversation, Frame, Any], None]] = {
-    wire.RESUME: Conversation._on_resume,
+    wire.RESUME: Conversation.resume,
     wire.CREDIT: Conversation._on_credit,
     wire.CANCEL: Conversation._on_cancel,
     wire.ANSWERS: Conversation._on_answers,

@@ -6,7 +6,22 @@ None of them knows the order in which frames may come, or leaves by itself.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Protocol, Set, Tuple, Union
+from types import MappingProxyType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Deque,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 from .. import tensor, wire
 from ..compression import Policy
@@ -19,21 +34,30 @@ if TYPE_CHECKING:
 
 #: Bytes of frames that a lane starts with: a long road at gigabit speed needs no more for calls, a worker can hold it.
 WINDOW = 1 << 20
+#: Larger chunks save turns of both loops. They are for a far end with no relay between, which holds no more for us than
+#: ``WINDOW``, and for roads that carry so many bytes a second that a call beside them waits for milliseconds.
+LARGE_CHUNK = wire.MAX_FRAME - 4096
+FAST = 200e6
+#: Bytes that the frame of a chunk may have beside it.
+CHUNK_HEAD = 1024
+#: Who lands large chunks grants room for so many, so that neither end waits for the other.
+CHUNKS_AHEAD = 4
 
 
 class Request:
-    """A request of ours, from when it is queued until it is answered; the asker's class says what an answer does."""
+    """A request of ours, from when it is queued until it is answered; the asker's class says what an answer does.
 
-    __slots__ = ("cancels", "chunks", "failures", "id", "landings", "parcel", "policy")
+    What few requests have is found at the class, so that making one costs little.
+    """
 
-    def __init__(self) -> None:
-        self.id = 0  # given when it leaves
-        self.parcel: Optional[Parcel] = None
-        self.chunks: List[Tuple[int, Array]] = []  # (step, array) that travel behind it
-        self.landings: Dict[int, tensor.Landing] = {}
-        self.cancels: List[int] = []  # steps that nobody wants any more; told again on a new road
-        self.policy: Optional[Policy] = None  # decides on compression, in place of the conversation's
-        self.failures: Set[int] = set()  # steps whose failure came; a new road tells of them again
+    id = 0  # given when it leaves
+    parcel: Optional[Parcel] = None
+    chunks: Sequence[Tuple[int, Array]] = ()  # (step, array) that travel behind it
+    landings: Mapping[int, tensor.Landing] = MappingProxyType({})
+    landed: Tuple[int, ...] = ()  # steps whose large value is here
+    cancels: Tuple[int, ...] = ()  # steps that nobody wants any more; told again on a new road
+    policy: Optional[Policy] = None  # decides on compression, in place of the conversation's
+    failures: Optional[Set[int]] = None  # steps whose failure came; a new road tells of them again
 
     def sent(self) -> None:
         """It has its id and leaves now."""
@@ -84,6 +108,9 @@ class Server(Protocol):
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
         """A part of a tensor that a step of request ``number`` puts."""
 
+    def landed(self, conversation: Conversation) -> Iterable[Tuple[int, int, int]]:
+        """How far the chunks of unanswered requests have come: (id, step, bytes)."""
+
     def cancel(self, conversation: Conversation, number: int, step: int) -> None:
         """Do not begin that step."""
 
@@ -98,10 +125,16 @@ class Chunks:
         self.descr, self.shape = tensor.descriptor(array.dtype), list(array.shape)
         self.data = tensor.raw(array)
 
-    def next(self, lane: int, seen: int, policy: Optional[Policy]) -> Parcel:
-        piece = self.data[self.at : self.at + wire.CHUNK]
+    def next(self, lane: int, seen: int, policy: Optional[Policy], size: int) -> Parcel:
+        """The next ``size`` bytes, or what is left."""
+        piece = self.data[self.at : self.at + size]
         meta = (seen, self.step, self.descr, self.shape, self.at)
+        self.at += len(piece)
         return Parcel(wire.CHUNK_OF, lane, meta, [piece], self.flags, policy)
+
+    def go_on(self, at: int) -> None:
+        """So many bytes are there: the rest is to be sent."""
+        self.at = min(at, len(self.data))
 
     @property
     def done(self) -> bool:

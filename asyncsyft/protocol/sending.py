@@ -1,19 +1,19 @@
-"""One end of a conversation, as far as it sends: ids, what waits to leave, answers, what is sent again after a resume.
+"""One end of a conversation, as far as it sends: ids, what waits to leave, answers, credit.
 
-It does not know what comes: see ``conversation.py``.
+It does not know what comes (``conversation.py``), nor what is sent again on a new road (``resuming.py``).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Set, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Sequence, Set, Tuple, Union
 
 from .. import wire
 from ..compression import AUTO, Policy
 from ..errors import AsyncSyftError, RemoteProtocolError
 from ..tensor import Array
-from ..wire import Buffer, Failure, Parcel
-from .lane import WINDOW, Chunks, Lane, Request, Served, Server
+from ..wire import Buffer, Failure, Frame, Parcel
+from .lane import CHUNK_HEAD, CHUNKS_AHEAD, FAST, LARGE_CHUNK, WINDOW, Chunks, Lane, Request, Served, Server
 
 #: Lanes that one conversation may have: MPC sessions and nested requests need a few each.
 MAX_LANES = 1024
@@ -24,6 +24,16 @@ MAX_UNSEEN = 4 * MAX_REQUESTS
 #: Ids in one answers frame, and the bytes that its failures may fill, so that it stays below ``wire.MAX_EXEMPT``.
 MAX_ABOVE = 4096
 FAILURE_BYTES = 24 << 10
+
+
+class Seals(Protocol):
+    """What seals the frames of one conversation (``seal.Seal``)."""
+
+    def write(self, parcel: Parcel, out: List[Buffer], to: int, number: int, flags: int = 0) -> int:
+        """As ``Parcel.write``, sealed."""
+
+    def open(self, frame: Frame) -> Frame:
+        """The frame within. Raises: RemoteProtocolError."""
 
 
 class Sending:
@@ -37,13 +47,20 @@ class Sending:
         #: Seconds on some clock; who hands over a credit frame sets it.
         self.now = 0.0
         self.server = server
-        self.can, self.they_can = can, {}  # type: Dict[str, Any], Dict[str, Any]
+        self.can = can
         self.to = 0
         self.lanes: Dict[int, Lane] = {}
         self._turns: Deque[Lane] = deque()
         self.ended: Optional[AsyncSyftError] = None
-        #: Called when there is something to send.
+        #: Called when there is something to send, and to send it at once.
         self.wake: Callable[[], None] = lambda: None
+        self.pump: Callable[[], None] = lambda: None
+        #: What the far end is called, for messages, and the public key that it proved, if any.
+        self.name, self.key = "", b""
+        #: Under which all leaves, if anything does; and the key with which to agree on it, where one was told.
+        self.seal: Optional[Seals] = None
+        self.expects = b""
+        self._woken = False  # and it was called, or ``take`` is looking anyway
         self.generation = 0
         # the asking side
         self.last_id = 0
@@ -64,6 +81,7 @@ class Sending:
         self._answers_due = False
         self._acknowledged = 0  # answers seen, as ``acknowledge`` last said
         self._held_back = False  # a request waits for answers to others
+        self._more = False  # on the way somebody may have recorded what a lane that had its turn could send
         self._new_above: List[int] = []
         self._new_failures: Deque[Failure] = deque()
 
@@ -78,13 +96,24 @@ class Sending:
         return lane
 
     @property
+    def greeted(self) -> bool:
+        """Whether the far end has resumed it on this road."""
+        return self._greeted
+
+    @property
     def owes(self) -> bool:
         """Whether a request or an answer waits to leave."""
         return self._answers_due or any(lane.queue or lane.bulk for lane in self.lanes.values())
 
+    def ready(self) -> None:
+        """There is something to send: wake the link, unless it knows."""
+        if not self._woken:
+            self._woken = True
+            self.wake()
+
     # What this end asks, answers and gives back.
 
-    def ask(self, request: Request, steps: List[Any], body: Iterable[Buffer], lane: int = 0) -> None:
+    def ask(self, request: Request, steps: List[Any], body: Sequence[Buffer], lane: int = 0) -> None:
         """Queue a request; its id is given when it leaves. Large tensors of ``request.chunks`` travel behind it.
 
         Raises: LocalProtocolError if it does not fit a frame; the error that ended the conversation.
@@ -92,19 +121,20 @@ class Sending:
         if self.ended is not None:
             raise self.ended
         chunked = [step for step, _ in request.chunks]
-        request.parcel = Parcel(wire.PROGRAM, lane, (self.seen, steps, chunked), list(body), 0, self._policy(request))
-        self.lane(lane).queue.append((request, request.parcel))
-        self.wake()
+        policy = self._policy(request) if self._they_expand else None
+        parcel = request.parcel = Parcel(wire.PROGRAM, lane, (self.seen, steps, chunked), body, 0, policy)
+        (self.lanes.get(lane) or self.lane(lane)).queue.append((request, parcel))
+        self.ready()
 
     def cancel(self, request: Request, step: int) -> None:
         """Ask that a step be not begun, if it can still be stopped; does not wait."""
-        request.cancels.append(step)
-        request.landings.pop(step, None)
+        request.cancels += (step,)
+        request.landings = {at: landing for at, landing in request.landings.items() if at != step}
         for lane in self.lanes.values():
             lane.drop(request, step)
         if request.id in self.unanswered and self.ended is None:
             self._control.append((Parcel(wire.CANCEL, 0, (self.seen, step)), request.id))
-            self.wake()
+            self.ready()
 
     def value(self, served: Served, step: int, array: Array) -> None:
         """Answer a step with a tensor too large for ``values``; the array is pinned until the answer was seen."""
@@ -112,29 +142,30 @@ class Sending:
 
     def values(self, served: Served, values: List[Tuple[int, str, Tuple[int, ...], int]], body: List[Buffer]) -> None:
         """Answer steps with small tensors and documents: (step, descriptor, shape, offset in the body) each."""
-        self._answer(served, Parcel(wire.VALUES, served.lane, (self.seen, values), body, 0, self._policy(served)))
+        policy = self._policy(served) if self._they_expand else None
+        self._answer(served, Parcel(wire.VALUES, served.lane, (self.seen, values), body, 0, policy))
 
     def _answer(self, served: Served, what: Union[Parcel, Chunks]) -> None:
         item = (served, what)
         served.answers.append(item)
         served.unsent += 1
-        lane = self.lane(served.lane)
-        (lane.queue if isinstance(what, Parcel) else lane.bulk).append(item)
-        self.wake()
+        lane = self.lanes.get(served.lane) or self.lane(served.lane)
+        (lane.queue if type(what) is Parcel else lane.bulk).append(item)
+        self.ready()
 
     def fail(self, served: Served, failure: Failure) -> None:
         """Report a step that failed."""
         served.failures.append(failure)
         self._new_failures.append(failure)
         self._answers_due = True
-        self.wake()
+        self.ready()
 
     def done(self, served: Served) -> None:
         """All steps of the request have run; it counts as answered when the values that it gave have left."""
         served.done = True
         if not served.unsent:
             self._answered(served)
-        self.wake()
+            self.ready()
 
     def _answered(self, served: Served, told: bool = False) -> None:
         """Count a request as answered; ``told``: its last frame of values says so itself."""
@@ -148,45 +179,45 @@ class Sending:
 
     def consumed(self, lane: int, size: int, generation: int) -> None:
         """Give credit back: these bytes are no longer held here. Bytes of before a resume give none."""
-        at = self.lane(lane)
-        if generation != self.generation:
-            return
-        at.consumed += size
-        if at.consumed + WINDOW - at.allowed >= WINDOW // 2:
-            at.allowed = at.consumed + WINDOW
-            self._grants.add(lane)
-            self.wake()
+        if generation == self.generation:
+            self._consumed(self.lanes.get(lane) or self.lane(lane), size)
+
+    def _landed(self, lane: Lane, size: int) -> None:
+        """A chunk in a frame of so many bytes has landed: room for some more like it, where no relay holds them."""
+        self._consumed(lane, size, 0 if self.to else CHUNKS_AHEAD * (size + CHUNK_HEAD))
+
+    def _consumed(self, lane: Lane, size: int, ahead: int = 0) -> None:
+        lane.consumed += size
+        window = ahead if ahead > WINDOW else WINDOW
+        # A little before half of it is gone, which is when two chunks have landed.
+        if lane.consumed + window - lane.allowed >= window * 7 // 16:
+            lane.allowed = lane.consumed + window
+            self._grants.add(lane.number)
+            self.ready()
 
     def acknowledge(self) -> None:
         """Say which answers were seen, if nothing that left said so: the far end keeps them until then."""
         if self.seen > self._acknowledged and self._resumed and self.ended is None:
             self._acknowledged = self.seen
             self._grants.add(self.lane(0).number)
-            self.wake()
+            self.ready()
 
     # The link's side: what may leave.
-
-    def begin(self, to: int) -> None:
-        """A road is there (again); ``to`` is the far end's number on it. A resume leaves before anything else."""
-        self.to = to
-        self.generation += 1
-        self._greeted = False
-        self._resumed = not self.received and not self.last_id
-        for lane in self.lanes.values():
-            lane.reset()
-        self._control.clear()
-        self._grants.clear()
-        resume = (self.mine, self.theirs, self.received, self.seen, self.can)
-        self._control.append((Parcel(wire.RESUME, 0, resume), 0))
-        self.wake()
 
     def take(self, out: List[Buffer], budget: int) -> int:
         """Append frames of about ``budget`` bytes to a message; their bytes, 0 when nothing may leave now."""
         if self.ended is not None:
             return 0
+        self._woken, self._more = True, False
         used = self._take_control(out, budget) if self._control or self._grants else 0
-        if not self._resumed:
-            return used
+        if self._resumed:
+            used = self._take_lanes(out, budget, used)
+        self._woken = False
+        # What became due on the way, and does not fit this message: ask again.
+        return max(used, budget) if self._resumed and (self._answers_due or self._control or self._more) else used
+
+    def _take_lanes(self, out: List[Buffer], budget: int, used: int) -> int:
+        """Append requests and answers, lane after lane, where so many bytes are there; their number then."""
         while self._resending and used < budget:
             request = self._resending.popleft()
             assert request.parcel is not None
@@ -198,20 +229,17 @@ class Sending:
                     break
                 used += size
         self._turns.rotate(-1)
-        if self._answers_due:
-            used += self._take_answers(out)
-        # What became due on the way, and does not fit this message: ask again.
-        return max(used, budget) if self._answers_due or self._control else used
+        return used + self._take_answers(out) if self._answers_due else used
 
     def _take_control(self, out: List[Buffer], budget: int) -> int:
         used = 0
         while self._control and used < budget:
             parcel, number = self._control.popleft()
-            used += parcel.write(out, self.to, number)
+            used += self._write(parcel, out, number)
         grants, self._grants = self._grants, set()
         for number in grants:
             credit = Parcel(wire.CREDIT, number, (self.seen, self.lanes[number].allowed))
-            used += credit.write(out, self.to, 0)
+            used += self._write(credit, out, 0)
         return used
 
     def _take_answers(self, out: List[Buffer]) -> int:
@@ -224,59 +252,66 @@ class Sending:
             above, self._new_above = self._new_above[:MAX_ABOVE], self._new_above[MAX_ABOVE:]
             self._answers_due = bool(self._new_above)
         floor = self.forgotten if self._answers_due else self.floor
-        return Parcel(wire.ANSWERS, 0, (self.seen, above, failures)).write(out, self.to, floor)
+        return self._write(Parcel(wire.ANSWERS, 0, (self.seen, above, failures)), out, floor)
 
     def _take_one(self, lane: Lane, out: List[Buffer]) -> int:
-        if not lane.queue and lane.refill is not None and lane.room >= wire.MAX_FRAME:
+        queue, room = lane.queue, lane.granted - lane.sent
+        if not queue and lane.refill is not None and room >= wire.MAX_FRAME:
             lane.refill()
         # Small frames and chunks take turns, so that neither waits for the end of the other.
-        if lane.bulk and (lane.bulk_next or not lane.queue):
+        if lane.bulk and (lane.bulk_next or not queue):
             return self._take_chunk(lane, out)
-        if not lane.queue:
+        if not queue:
             return 0
-        owner, parcel = lane.queue[0]
-        assert isinstance(parcel, Parcel)
-        if parcel.charge > lane.room or self._too_many(owner):
+        owner, parcel = queue[0]
+        assert type(parcel) is Parcel
+        if parcel.charge > room:
             return 0
-        lane.queue.popleft()
+        if self.last_id - self.seen >= MAX_REQUESTS and isinstance(owner, Request) and not owner.id:
+            self._held_back = True  # it has to wait until earlier ones are answered
+            return 0
+        queue.popleft()
         lane.bulk_next = True
         return self._send(lane, out, owner, parcel, last=True)
-
-    def _too_many(self, owner: Union[Request, Served]) -> bool:
-        """Whether a request has to wait until earlier ones are answered."""
-        self._held_back = isinstance(owner, Request) and not owner.id and self.last_id - self.seen >= MAX_REQUESTS
-        return self._held_back
 
     def _take_chunk(self, lane: Lane, out: List[Buffer]) -> int:
         while lane.bulk and isinstance(owner := lane.bulk[0][0], Request) and owner.id not in self.unanswered:
             lane.bulk.popleft()  # answered before it was whole: nobody wants the rest
         if not lane.bulk:
             return self._take_one(lane, out)
-        if lane.room < wire.CHUNK + 1024:
+        room = lane.room - CHUNK_HEAD
+        fast = not self.to and (self.policy.bandwidth or 0.0) > FAST
+        size = LARGE_CHUNK if fast and room >= LARGE_CHUNK else wire.CHUNK
+        if room < size:
             return 0
         owner, chunks = lane.bulk.popleft()
         assert isinstance(chunks, Chunks)
-        parcel = chunks.next(lane.number, self.seen, self._policy(owner))
-        chunks.at = min(chunks.at + wire.CHUNK, len(chunks.data))
+        parcel = chunks.next(lane.number, self.seen, self._policy(owner), size)
         if not chunks.done:
             lane.bulk.append((owner, chunks))
         lane.bulk_next = False
         if isinstance(owner, Request):
+            self._more = True
             owner.progress(chunks.step, chunks.at, len(chunks.data))
         return self._send(lane, out, owner, parcel, last=chunks.done)
 
     def _send(self, lane: Lane, out: List[Buffer], owner: Union[Request, Served], parcel: Parcel, last: bool) -> int:
         flags = 0
-        if isinstance(owner, Served):
+        if type(owner) is Served:
             owner.unsent -= last
             if owner.done and not owner.unsent:
                 flags = wire.LAST if parcel.kind == wire.VALUES and not owner.failures else 0
                 self._answered(owner, told=bool(flags))
-        elif parcel is owner.parcel:
-            self._leave(owner, lane)
+        elif parcel is owner.parcel:  # type: ignore[union-attr] # a Request, which has subclasses
+            self._leave(owner, lane)  # type: ignore[arg-type]
         lane.sent += parcel.charge
         lane.passed += parcel.size
-        return parcel.write(out, self.to, owner.id, flags=flags)
+        return self._write(parcel, out, owner.id, flags)
+
+    def _write(self, parcel: Parcel, out: List[Buffer], number: int, flags: int = 0) -> int:
+        if self.seal is not None:
+            return self.seal.write(parcel, out, self.to, number, flags)
+        return parcel.write(out, self.to, number, 0, flags)
 
     def _policy(self, owner: Union[Request, Served]) -> Optional[Policy]:
         """What decides on compression for this request or its answers; None if the far end cannot expand."""
@@ -291,47 +326,9 @@ class Sending:
             request.sent()
         for step, array in request.chunks:
             lane.bulk.append((request, Chunks(step, array, 0)))
-        self._cancel_again(request)
+        if request.cancels:
+            self._cancel_again(request)
 
     def _cancel_again(self, request: Request) -> None:
         for step in request.cancels:
             self._control.append((Parcel(wire.CANCEL, 0, (self.seen, step)), request.id))
-
-    def _resend(self, received: int) -> None:
-        for lane in self.lanes.values():
-            waiting = [item for item in lane.queue if not item[0].id]
-            lane.queue.clear()
-            lane.bulk.clear()
-            lane.queue.extend(waiting)
-        # What the far end lacks leaves first, in the order of the ids whatever the lanes. It was within the credit
-        # once, and credit starts afresh, so it need not wait for any.
-        self._resending.clear()
-        for number, request in self.unanswered.items():
-            assert request.parcel is not None
-            if number > received:
-                self._resending.append(request)
-                continue
-            for step, array in request.chunks:
-                self.lane(request.parcel.lane).bulk.append((request, Chunks(step, array, 0)))
-            self._cancel_again(request)
-        self._resend_answers()
-
-    def _resend_answers(self) -> None:
-        # From here on nothing unseen counts as answered until it has been told once more, in order.
-        self.floor = self.forgotten
-        self._new_above.clear()
-        self._new_failures.clear()
-        for served in self.served.values():
-            lane = self.lane(served.lane)
-            self._new_failures.extend(served.failures)
-            served.unsent = len(served.answers)
-            for _, answer in served.answers:
-                if isinstance(answer, Parcel):
-                    lane.queue.append((served, answer))
-                else:
-                    answer.at = 0
-                    lane.bulk.append((served, answer))
-        for served in self.served.values():
-            if served.done and not served.unsent and served.id > self.floor:
-                self._answered(served)
-        self._answers_due = True

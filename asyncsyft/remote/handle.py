@@ -6,10 +6,11 @@ It knows dtype, shape and worker, and never the data; it does not know the ops (
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Protocol, Tuple, TypeVar
+from typing import Any, Dict, List, Optional, Protocol, Tuple, TypeVar
 
 from .. import program, tensor
-from ..errors import LocalProtocolError, RemoteProtocolError
+from ..compression import check_mode
+from ..errors import AsyncSyftError, LocalProtocolError, RemoteProtocolError, WorkerLost
 from ..ops import Spec
 from ..tensor import Array, DType
 from .recorder import Progress, Recorder
@@ -97,28 +98,40 @@ class Handle:
         return self.spec.shape[0]
 
     def __repr__(self) -> str:
-        shape = ", ".join("?" if dim is None else str(dim) for dim in self.spec.shape)
-        return f"<RemoteTensor {self.spec.dtype}[{shape}] at {self.recorder.worker}>"
+        return f"<RemoteTensor {self.spec.dtype}{self._dims} at {self.recorder.worker}>"
 
     # What brings data or certainty back.
 
-    async def get(self, *, progress: Optional[Progress] = None) -> Array:
+    async def get(self, *, compression: Optional[str] = None, progress: Optional[Progress] = None) -> Array:
         """The data, as an array of its own; ``progress(done, total)`` is told of the bytes of a large one.
 
+        ``compression``: "auto", "always" or "never", in place of what the worker was told.
         Raises: the error of the step that failed to make it, LinkError when the worker is lost.
         """
-        slot = self.recorder.ask([program.GET, 0, [self.live_id()]])
-        slot.progress = progress
+        step: List[Any] = [program.GET, 0, [self.live_id()]]
+        if compression is not None:
+            step.append({"compression": check_mode(compression)})
+            self.recorder.close_program()  # it holds for all answers of a request
+        slot = self.recorder.ask(step)
+        if compression is not None:
+            self.recorder.close_program()
+        if progress is not None:
+            slot.progress = progress
         try:
             return await slot  # type: ignore[no-any-return]
-        except BaseException:
+        except BaseException as error:
             self.recorder.cancel(slot)
+            if isinstance(error, WorkerLost):
+                raise self.lost(error) from error
             raise
 
     async def info(self) -> Dict[str, Any]:
         """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``."""
         number = self.live_id()
-        info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [number]])
+        try:
+            info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [number]])
+        except WorkerLost as error:
+            raise self.lost(error) from error
         spec = described(info, self.worker)
         if self.id == number:  # x[key] = value may have given it another tensor meanwhile
             self.spec = spec
@@ -143,7 +156,10 @@ class Handle:
         if not (self.recorder.relay and self.recorder.relay == there.relay):
             raise ValueError(f"no relay connects {self.worker} and {worker.name}: get the tensor and send it")
         out = there.new_id()
-        there.record([program.FETCH, out, [], {"from": here.theirs, "peer": here.to, "ticket": ticket}])
+        params: Dict[str, Any] = {"from": here.theirs, "ticket": ticket}
+        if here.expects and far.expects:  # both are sealed: so shall be what they say to each other
+            params["key"] = here.expects
+        there.record([program.FETCH, out, [], params])
         self.recorder.record([program.MOVE, 0, [number], {"to": far.theirs, "ticket": ticket}])
         return type(self)(there, out, self.spec)
 
@@ -153,7 +169,21 @@ class Handle:
         return self
 
     def live_id(self) -> int:
-        """Its object id. Raises: LocalProtocolError if it was deleted."""
+        """Its object id. Raises: LocalProtocolError if it was deleted, or why its worker is gone, naming it."""
         if not self.id:
             raise LocalProtocolError("this remote tensor was deleted")
+        if self.recorder.lost is not None:
+            raise self.lost(self.recorder.lost)
         return self.id
+
+    def lost(self, why: AsyncSyftError) -> AsyncSyftError:
+        """Why it is gone, naming it if it went with its worker."""
+        if not isinstance(why, WorkerLost):
+            return why
+        error = WorkerLost(f"object {self.id} ({self.spec.dtype}{self._dims}) is gone: {why}")
+        error.__cause__ = why
+        return error
+
+    @property
+    def _dims(self) -> str:
+        return f"[{', '.join('?' if dim is None else str(dim) for dim in self.spec.shape)}]"

@@ -140,8 +140,8 @@ class Namespace(_Section):
             return tensor if device is None else tensor.to_device(device)
         if copy is False:
             raise ValueError("local data goes to a worker by a copy")
-        array = steps.travelling(np.asarray(obj, None if dtype is None else dtypes.as_dtype(dtype)))
         place = self._place(device)
+        array = steps.travelling(np.asarray(obj, None if dtype is None else dtypes.as_dtype(dtype)), place)
         return self.kind(place, steps.put(place, array), ops.spec_of(array))
 
     def __array_namespace_info__(self) -> dtypes.Info:

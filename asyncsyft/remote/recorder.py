@@ -6,11 +6,11 @@ Recording is a plain call: it names the result, notes the step and where it was 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
 from collections import OrderedDict, deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Type
+from types import MappingProxyType
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 from .. import program, tensor, wire
 from ..compression import Policy
@@ -38,14 +38,12 @@ MAX_CAUSES = 4096
 class Sent(Request):
     """A program that the recorder closed: who waits for its answers, and where its steps were written."""
 
-    __slots__ = ("recorder", "number", "slots", "origins", "scopes", "plans", "steps", "nbytes")
+    scopes: Mapping[int, Failures] = MappingProxyType({})
+    plans: Mapping[int, Sequence[Origin]] = MappingProxyType({})
+    nbytes = 0
 
     def __init__(self, recorder: Recorder, number: int, slots: Dict[int, Slot[Any]], origins: List[Origin]) -> None:
-        super().__init__()
         self.recorder, self.number, self.slots, self.origins = recorder, number, slots, origins
-        self.scopes: Dict[int, Failures] = {}
-        self.plans: Dict[int, Sequence[Origin]] = {}
-        self.steps, self.nbytes = len(origins), 0
 
     def sent(self) -> None:
         self.recorder.left(self)
@@ -126,15 +124,13 @@ class Recorder:
         self.stored: Dict[int, int] = {}
         self._lane = lane
         conversation.lane(lane).refill = self._refill
-        self._numbers = itertools.count(1)
+        self._number = 0  # of the last program
         self._outstanding: Dict[int, Sent] = {}
         self._flushes: Deque[Tuple[int, Slot[None]]] = deque()
         self._room: List[Slot[None]] = []
         self._unsent_steps = self._unsent_bytes = 0
         self._causes: OrderedDict[Tuple[int, int], AsyncSyftError] = OrderedDict()
-        self._open()
-
-    def _open(self) -> None:
+        # The open program.
         self._steps: List[List[Any]] = []
         self._origins: List[Origin] = []
         self._slots: Dict[int, Slot[Any]] = {}
@@ -158,14 +154,12 @@ class Recorder:
         calls were written.
         Raises: LimitExceeded when too much waits to be sent, the error that ended the conversation.
         """
-        if (
-            self.lost is not None
-            or self._unsent_steps >= MAX_RECORDED_STEPS
-            or self._unsent_bytes >= MAX_RECORDED_BYTES
-        ):
+        if self.lost is not None or self._unsent_steps >= MAX_RECORDED_STEPS:
             self._refuse()
-        index = len(self._steps)
-        self._steps.append(step)
+        steps = self._steps
+        index = len(steps)
+        steps.append(step)
+        self._unsent_steps += 1
         frame = sys._getframe(depth)
         self._origins.append((frame.f_code, frame.f_lasti))
         scope = current_scope.get()
@@ -175,9 +169,8 @@ class Recorder:
             self._slots[index] = slot
         if plan is not None:
             self._plans[index] = plan
-        self._unsent_steps += 1
         if not index:
-            self.conversation.wake()
+            self.conversation.ready()
         elif index >= program.BATCH_STEPS - 2:
             self.close_program()
             self._pump()
@@ -278,12 +271,17 @@ class Recorder:
         if not self._steps:
             return next(reversed(self._outstanding)) if self._outstanding else 0
         steps, body = self._steps, self._body
-        sent = Sent(self, next(self._numbers), self._slots, self._origins)
-        sent.scopes, sent.plans = self._scopes, self._plans
-        sent.nbytes, sent.chunks = self._body_len, chunks or []
-        sent.policy = policy
-        self._open()
-        self._outstanding[sent.number] = sent
+        sent = self._outstanding[self._number + 1] = Sent(self, self._number + 1, self._slots, self._origins)
+        self._number += 1
+        self._steps, self._origins, self._slots = [], [], {}
+        if body:
+            sent.nbytes, self._body, self._body_len = self._body_len, [], 0
+        if self._scopes:
+            sent.scopes, self._scopes = self._scopes, {}
+        if self._plans:
+            sent.plans, self._plans = self._plans, {}
+        if chunks:
+            sent.chunks, sent.policy = chunks, policy
         self.steps_recorded += len(steps)
         try:
             self.conversation.ask(sent, steps, body, self._lane)
@@ -303,7 +301,7 @@ class Recorder:
 
     def left(self, sent: Sent) -> None:
         """A program is on its way: there is room for more."""
-        self._unsent_steps -= sent.steps
+        self._unsent_steps -= len(sent.origins)
         self._unsent_bytes -= sent.nbytes
         if self._room and not self._crowded:
             waiting, self._room = self._room, []

@@ -11,7 +11,6 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Typ
 import numpy as np
 
 from .. import ops, program, tensor, wire
-from ..errors import LocalProtocolError
 from ..ops import OPS, Spec
 from ..tensor import Array, DType
 from .handle import Handle
@@ -45,8 +44,9 @@ def binary(op: str, x: H, y: Any, depth: int = 3) -> H:
         if spec is None:
             (spec,) = ops.infer(op, (x.spec, y.spec), {})
             _remember((op, x.spec, y.spec), spec)
-        if not x.id or not y.id:
-            raise LocalProtocolError("this remote tensor was deleted")
+        if not x.id or not y.id or recorder.lost is not None:
+            x.live_id()
+            y.live_id()
         out = recorder.new_id()
         recorder.record([op, out, [x.id, y.id]], depth)
         return kind(recorder, out, spec)
@@ -120,7 +120,7 @@ def call(
                 raise different_workers(recorder, item.recorder)
     if recorder is None or kind is None:
         raise TypeError(f"{op}: no remote tensor among the arguments, so no worker to run it at")
-    inputs = [travelling(item) if isinstance(item, np.ndarray) else item for item in inputs]
+    inputs = [travelling(item, recorder) if isinstance(item, np.ndarray) else item for item in inputs]
     dtypes = ops.scalar_dtypes(op, [item if type(item) in _SCALAR_TYPES else item.dtype for item in inputs], params)
     results = ops.infer(op, tuple(map(_spec, inputs, dtypes)), params)
     names = [_name(item, dtype) for item, dtype in zip(inputs, dtypes)]
@@ -153,12 +153,12 @@ def is_remote(value: Any) -> bool:
     return isinstance(value, Handle)
 
 
-def travelling(array: Array) -> Array:
-    """A local array in the form in which it travels along with a step.
+def travelling(array: Array, recorder: Recorder) -> Array:
+    """A local array in the form in which it travels along with a step; as a constant of a plan it may be of any size.
 
     Raises: ValueError if it is too large for that, TypeError for a dtype that does not travel.
     """
-    if array.nbytes > wire.CHUNK:
+    if array.nbytes > wire.CHUNK and not recorder.plan:
         raise ValueError(f"an array of {array.nbytes} bytes does not travel by itself: await worker.send(array) first")
     return tensor.as_tensor(array)
 

@@ -14,9 +14,12 @@ import anyio
 
 from asyncsyft.transport import End
 from asyncsyft.websocket.core import ENDED, HIGH_WATER, LINGER, WebSocket
+from asyncsyft.websocket.shells import send_some
 
 #: An asyncio transport up to Python 3.11 copies what it could not send: hand it no more than this at once.
 CHUNK = 256 * 1024
+#: What is handed to it only so that it says when the socket takes more.
+REST = 64 * 1024
 
 
 async def wait_readable(sock: socket.socket) -> None:
@@ -58,6 +61,8 @@ async def open_stream(
     """
     loop = asyncio.get_running_loop()
     shell = AsyncioWebSocket(client=hostname is not None, max_message=max_message)
+    if context is None and hasattr(sock, "sendmsg") and isinstance(loop, asyncio.SelectorEventLoop):
+        shell.direct = sock
     if hostname is None:
         await loop.connect_accepted_socket(lambda: shell, sock, ssl=context)
     else:
@@ -71,6 +76,9 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
     """First a stream of bytes (``receive``, ``send``) for the handshake; then, by ``run``, a transport."""
 
     _transport: asyncio.Transport
+    #: The socket, if what the loop's transport holds nothing of may be sent without it: several buffers at once, and
+    #: nothing is copied that the socket does not take.
+    direct: Optional[socket.socket] = None
 
     def __init__(self, *, client: bool, max_message: int) -> None:
         super().__init__(client=client, max_message=max_message)
@@ -123,7 +131,7 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER if self.direct is None else 0)
         self._transport.pause_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -167,12 +175,22 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
 
     def _flush(self) -> bool:
         outbox, write = self._outbox, self._transport.write
+        if self._transport.is_closing():  # lost, and the loop is about to say so
+            outbox.clear()
+            return False
+        if self.direct is not None and outbox and not self._held:
+            try:
+                if send_some(self.direct, outbox):
+                    return True
+            except OSError:
+                pass  # the loop's transport meets it again, and says so
+        most = CHUNK if self.direct is None else REST
         while outbox and not self._held:
             piece = outbox.popleft()
-            if len(piece) > CHUNK:
+            if len(piece) > most:
                 rest = memoryview(piece)
-                outbox.appendleft(rest[CHUNK:])
-                piece = rest[:CHUNK]
+                outbox.appendleft(rest[most:])
+                piece = rest[:most]
             write(piece)
         return not self._held
 

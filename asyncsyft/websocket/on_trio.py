@@ -16,9 +16,8 @@ from trio.lowlevel import wait_readable, wait_writable
 
 from asyncsyft.transport import Buffer, End
 from asyncsyft.websocket.core import ENDED, LINGER, WebSocket
+from asyncsyft.websocket.shells import send_some
 
-#: Buffers handed to one ``sendmsg``; the system takes at least this many.
-AT_ONCE = 16
 #: Reads without a pause, from a sender that is always ahead, before others get their turn.
 READS_IN_A_ROW = 8
 #: What is read from the socket at once under TLS, and how much ciphertext may wait to be sent.
@@ -54,20 +53,8 @@ class Clear:
         self.read = sock.recv_into  # raises BlockingIOError when there is nothing, returns 0 at the end
 
     def send(self, outbox: Deque[Buffer]) -> bool:
-        """Send what can be sent without waiting, off the front of ``outbox``; True if that is all. Raises: OSError."""
-        while outbox:
-            try:
-                if len(outbox) == 1:
-                    sent = self._sock.send(outbox[0])
-                else:
-                    sent = self._sock.sendmsg([outbox[i] for i in range(min(len(outbox), AT_ONCE))])
-            except BlockingIOError:
-                return False
-            while outbox and sent >= len(outbox[0]):
-                sent -= len(outbox.popleft())
-            if sent:
-                outbox[0] = memoryview(outbox[0])[sent:]
-        return True
+        """As ``shells.send_some``."""
+        return send_some(self._sock, outbox)
 
     def finish(self) -> None:
         """Say, as far as this road can, that nothing follows."""

@@ -12,10 +12,13 @@ import os
 import socket
 import ssl
 import sys
-from typing import Any, Optional, Protocol, Tuple, cast
+from typing import Any, Deque, Optional, Protocol, Tuple, cast
 
-from asyncsyft.transport import Transport
+from asyncsyft.transport import Buffer, Transport
 from asyncsyft.websocket.handshake import end_of_head
+
+#: Buffers handed to one ``sendmsg``; the system takes at least this many.
+AT_ONCE = 16
 
 
 class Stream(Transport, Protocol):
@@ -84,6 +87,23 @@ def prepare(sock: socket.socket) -> None:
     """Small messages leave at once."""
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def send_some(sock: socket.socket, outbox: Deque[Buffer]) -> bool:
+    """Send what can be sent without waiting, off the front of ``outbox``; True if that is all. Raises: OSError."""
+    while outbox:
+        try:
+            if len(outbox) == 1:
+                sent = sock.send(outbox[0])
+            else:
+                sent = sock.sendmsg([outbox[i] for i in range(min(len(outbox), AT_ONCE))])
+        except BlockingIOError:
+            return False
+        while outbox and sent >= len(outbox[0]):
+            sent -= len(outbox.popleft())
+        if sent:
+            outbox[0] = memoryview(outbox[0])[sent:]
+    return True
 
 
 async def read_head(stream: Stream) -> bytes:

@@ -58,13 +58,15 @@ def talk(rng: random.Random, me: bytes, worker: wire.PeerInfo) -> List[bytes]:
         ["search", 0, [], {"query": ["x"], "base": 50, "most": 3}],
         ["stats", 0, []],
         ["move", 0, [2], {"to": b"incarnat", "ticket": bytes(16)}],
-        ["fetch", 9, [], {"from": b"incarnat", "ticket": bytes(16), "peer": 3}],
+        ["fetch", 9, [], {"from": b"incarnat", "ticket": bytes(16)}],
         ["claim", 0, [], {"ticket": b"t" * 16}],
         ["delete", 0, [1, 4]],
     ]
     large = ["put", 5, [], {"dtype": "<f8", "shape": [1 << 16]}]
     piece = [0, 0, "<f8", [1 << 16], 0]
+    seek = [packed(wire.SEEK, [[worker.incarnation, me, b"sleeping"]])] if to else []  # only a relay is asked
     return [
+        *seek,
         packed(wire.RESUME, [me, worker.incarnation, 0, 0, {}], to=to),
         packed(wire.PROGRAM, [0, steps, []], body, to=to, number=1),
         packed(wire.PROGRAM, [0, [large], [0]], to=to, number=2),
@@ -109,9 +111,7 @@ async def test_others_go_on_whatever_one_says(road: str, keep: int, caplog: pyte
 
 async def lie(rng: random.Random, relay: Scripted) -> None:
     """A relay and a worker in one that spoil their answers to a driver."""
-    hello = wire.parse(await relay.hears(wire.HELLO))
-    alice = [2, "alice", "worker", b"sleeping"]
-    relay.say(packed(wire.WELCOME, [1, 1, b"an epoch", [0, "relay", "relay", b"incarnat"], [alice], {}]))
+    hello = await relay.greet([2, "alice", "worker", b"sleeping"])
     await relay.hears(wire.PROGRAM)
     document = b"\x83\xa5dtype\xa3<f8\xa5shape\x91\x02\xa6nbytes\x10"
     answers = [
@@ -140,7 +140,7 @@ async def test_a_driver_only_ever_raises_errors_of_ours() -> None:
         with anyio.fail_after(10):
             async with scripted(far) as relay, anyio.create_task_group() as tasks:
                 tasks.start_soon(lie, rng, relay)
-                async with Driver(dial) as driver:
+                async with Driver(dial, resume_grace=0) as driver:
                     x = await driver["alice"].send(np.ones(2))
                     for ask in (x.get, x.info, driver.flush):
                         try:

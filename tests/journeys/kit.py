@@ -66,17 +66,16 @@ class Town:
         return f"ws://{worker.address}"
 
     def connect(self, name: str = "", **options: Any) -> Driver:
-        """A driver, to be entered."""
+        """A driver, to be entered; unless told otherwise, what it has is lost with its link."""
+        options.setdefault("resume_grace", 0)
         return Driver(self.dial, name, **options)
 
     @asynccontextmanager
     async def worker(self, name: str, **options: Any) -> AsyncIterator[Worker]:
         """One more worker, while entered."""
-        options.setdefault("release_after", 0.01)
+        options.setdefault("resume_grace", 0)
         listen = LOOPBACK if self.road == "direct" else None
-        async with Worker(name, listen=listen, **options) as worker:
-            if listen is None:
-                await worker.join(await self.dial())
+        async with Worker(name, None if listen else self.dial, listen=listen, **options) as worker:
             self.workers[name] = worker
             self.lives.add(worker.peer.incarnation)
             try:
@@ -106,7 +105,7 @@ class Town:
 def leftovers(worker: Worker, lives: Set[bytes]) -> Dict[str, Any]:
     """What a worker still holds for drivers: its own data and its links to other workers do not count."""
     executor, moves, store = worker.executor, worker.executor.moves, worker.store
-    talks = [c for road in worker.peer.roads for c in road.conversations.values()]
+    talks = worker.peer.conversations.by_life.values()
     kept = {
         "objects": store.objects - len(store.own.objects),
         "bytes": store.nbytes - store.own.nbytes,

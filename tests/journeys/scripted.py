@@ -100,6 +100,14 @@ class Scripted:
         self.peers = list(welcome.peers)
         return welcome
 
+    async def greet(self, *peers: Any, name: str = "relay", role: str = "relay") -> wire.Hello:
+        """Play the accepting end: challenge, hear the hello, welcome; the hello."""
+        self.say(packed(wire.CHALLENGE, [wire.VERSION, bytes(range(32))]))
+        hello: wire.Hello = await self.says(wire.HELLO)
+        me = [0, name, role, self.incarnation]
+        self.say(packed(wire.WELCOME, [wire.VERSION, 1, b"an epoch", me, list(peers), {}]))
+        return hello
+
     def find(self, name: str) -> wire.PeerInfo:
         """A peer of whom the welcome spoke."""
         return next(info for info in self.peers if info.name == name)

@@ -139,7 +139,7 @@ async def test_a_move_from_a_worker_that_left_before(relayed: str) -> None:
 
 
 async def test_a_driver_that_leaves_in_the_middle_of_a_move(relayed: str) -> None:
-    async with town(relayed, "alice", "bob", release_after=0.01) as made:
+    async with town(relayed, "alice", "bob") as made:
         async with made.connect() as driver:
             alice, bob = await driver.wait_for("alice", "bob")
             y = alice.call("ones", (1 << 20,)).move(bob)

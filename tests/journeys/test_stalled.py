@@ -16,7 +16,7 @@ from asyncsyft.protocol import WINDOW
 from asyncsyft.relay import EXEMPT_ROOM
 from asyncsyft.transport import memory_pair
 from tests.journeys.kit import SECONDS, Town, bystander, memory, town, until
-from tests.journeys.scripted import Scripted, packed, scripted
+from tests.journeys.scripted import packed, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +79,7 @@ async def test_a_websocket_that_is_never_read_is_bounded_and_cut() -> None:
 
 
 async def test_many_who_send_to_one_that_does_not_read(monkeypatch: Any) -> None:
-    monkeypatch.setattr(relay_module, "MAX_WAITING", 2 << 20)
+    monkeypatch.setattr(relay_module.relay, "MAX_WAITING", 2 << 20)
     async with town("memory", "alice", "bob") as made, bystander(made, "bob") as other:
         memory(made.dialled[0]).pause()
         async with made.connect("one") as one, made.connect("two") as two, made.connect("three") as three:
@@ -119,7 +119,7 @@ async def test_a_pair_that_exceeds_its_credit_is_parted() -> None:
             await mallory.hears(wire.PONG)  # its own link lives
             link.resume()
             worker = made.workers["alice"]
-            await until(lambda: not worker.peer.knows(mallory.incarnation))
+            await until(lambda: mallory.incarnation not in worker.peer.conversations.by_life)
         async with made.connect() as driver:
             x = await driver["alice"].send(np.ones(3))
             np.testing.assert_array_equal(await x.get(), np.ones(3))
@@ -162,15 +162,10 @@ async def test_a_relay_that_answers_no_ping_is_given_up() -> None:
     async def dial() -> Any:
         return near
 
-    async def welcome(relay: Scripted) -> None:
-        await relay.hears(wire.HELLO)
-        alice = [2, "alice", "worker", b"sleeping"]
-        relay.say(packed(wire.WELCOME, [1, 1, b"an epoch", [0, "relay", "relay", b"incarnat"], [alice], {}]))
-
     with anyio.fail_after(SECONDS):
         async with scripted(far) as relay, anyio.create_task_group() as tasks:
-            tasks.start_soon(welcome, relay)
-            async with Driver(dial, **HASTY) as driver:
+            tasks.start_soon(relay.greet, [2, "alice", "worker", b"sleeping"])
+            async with Driver(dial, resume_grace=0, **HASTY) as driver:
                 with pytest.raises(WorkerLost, match="alice is lost: memory answered no ping"):
                     await driver["alice"].stats()
 

@@ -99,3 +99,23 @@ def test_programs_on_small_arrays_warn_of_nothing():
         run("mean", [np.zeros(0, "f4")], {})
         run("var", [np.zeros(0, "f4")], {})
         run("log", [np.zeros(3, "f4")], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "signature", "fewest"),
+    [
+        ("add", "add(x1, x2)", 2),
+        ("getitem", "getitem(x, *indices, key)", 1),
+        ("setitem", "setitem(x, value, *indices, key)", 2),
+        ("concat", "concat(*arrays, axis=0)", 1),
+        ("clip", "clip(x, low=None, high=None, only='min')", 1),
+        ("sum", "sum(x, axis=None, dtype=None, keepdims=False)", 1),
+        ("eye", "eye(n_rows, n_cols=None, k=0, dtype=None)", 0),
+    ],
+)
+def test_an_op_says_how_it_is_called(name, signature, fewest):
+    assert repr(OPS[name]) == signature
+    assert OPS[name].min_arrays == fewest
+    if fewest:
+        with pytest.raises(TypeError, match=f"does not take {fewest - 1} arrays"):
+            run(name, [np.ones(2)] * (fewest - 1), {"key": [0]} if name.endswith("item") else {})

@@ -81,6 +81,23 @@ async def test_it_becomes_steps_of_another_plan():
             plan(lambda x: stateful(x)).record(Spec(F4, (2, 3)))
 
 
+async def test_for_any_size_it_tells_shapes_and_mistakes_at_once():
+    f = plan(lambda x, y: (x @ y, x > 0), name="f")
+    f.record(Spec(F4, (None, 3)), Spec(F4, (None, None)))
+    again = Plan.from_bytes(f.to_bytes())
+    async with asyncsyft.local("alice") as driver:
+        alice = driver["alice"]
+        x, y = alice.ones((5, 3), "f4"), alice.ones((3, 2), "f4")
+        product, positive = again(x, y)
+        assert (product.shape, positive.shape) == ((5, 2), (5, 3))
+        assert (await product.get()).tolist() == [[3, 3]] * 5
+        with pytest.raises(ValueError, match="matmul"):
+            again(x, x)
+        outer = plan(lambda x, y: again(x, y)[0] + 1.0)
+        assert outer.record(Spec(F4, (5, 3)), Spec(F4, (3, 2))).outputs == [Spec(F4, (5, 2))]
+        assert (await outer(x, y).get()).tolist() == [[4, 4]] * 5
+
+
 def test_the_form_is_the_same_everywhere():
     data = recorded().to_bytes()
     assert hashlib.sha256(data).hexdigest() == DIGEST

@@ -17,6 +17,7 @@ from asyncsyft.errors import LimitExceeded, OpFailed, Refused, RemoteError, Unkn
 from asyncsyft.executor.plans import StoredPlan
 from asyncsyft.ops import OPS, Spec
 from asyncsyft.remote import RemoteTensor
+from asyncsyft.testing import cluster
 
 pytestmark = pytest.mark.anyio
 
@@ -291,7 +292,7 @@ async def test_constants_past_the_limit_are_told_by_flush_and_by_get(anyio_backe
                 await driver.flush()
             with pytest.raises(LimitExceeded, match="would pass the limit"):
                 await result.get()
-            assert state.forget(alice)
+            assert not state.forget(alice)  # it is not there
             assert await (alice.ones(()) + 1).get() == 2
 
 
@@ -364,3 +365,67 @@ async def test_a_plan_that_came_as_bytes_knows_only_the_call(driver):
         await result.get()
     assert caught.value.op == "linalg.inv"
     assert str(caught.value.origin).startswith(f"{__file__}:{where}, in test_a_plan_that_came")
+
+
+@pytest.mark.parametrize("nbytes", [1 << 17, 3 << 17], ids=["sent with the step", "sent in chunks"])
+async def test_what_found_no_room_is_stored_by_the_next_call(anyio_backend, nbytes):
+    constant = np.ones(nbytes // 8)
+    with anyio.fail_after(SECONDS):
+        async with cluster("alice", limit=1 << 20) as here:
+            alice, store = here.driver["alice"], here.workers["alice"].store
+            one, filling = alice.ones(()), alice.zeros((1 << 20) - (1 << 16), "u1")
+            f = plan(lambda x: (constant + x).sum())
+            results = [f(one), f(one)]
+            failing = set(alice.recorder.stored.values())
+            assert len(failing) == 1
+            with pytest.raises(LimitExceeded, match="would pass the limit") as told:
+                await here.driver.flush()
+            for result in results:
+                with pytest.raises(LimitExceeded) as caught:
+                    await result.get()
+                assert caught.value is told.value
+            filling.delete()
+            for _ in range(2):
+                assert await f(one).get() == nbytes // 4
+            assert [listed["calls"] for listed in await alice.plans()] == [2]
+            [space] = store.spaces.values()
+            assert failing.isdisjoint(space.poisons)  # what failed is deleted
+            assert f.forget(alice)
+            await here.driver.flush()
+            assert not space.things
+
+
+async def test_a_state_that_found_no_room_begins_as_it_was_made(anyio_backend):
+    state = State(w=np.ones(1 << 14))
+
+    @plan(state=state)
+    def more(state, x):
+        state.w = state.w + x
+        return state.w
+
+    with anyio.fail_after(SECONDS):
+        async with asyncsyft.local("alice", limit=1 << 20) as driver:
+            alice = driver["alice"]
+            one, filling = alice.ones(()), alice.zeros((1 << 20) - (1 << 16), "u1")
+            async with driver.scope() as scope:
+                result = more(one)
+                with pytest.raises(LimitExceeded, match="would pass the limit"):
+                    await scope.flush()
+            await driver.flush()  # the scope was told, and it alone
+            with pytest.raises(LimitExceeded):
+                await result.get()
+            filling.delete()
+            assert (await more(one).get())[0] == 2
+            assert (await state.get(alice))["w"][0] == 2
+
+
+async def test_a_call_that_fails_stores_nothing_again(driver):
+    alice = driver["alice"]
+    f = plan(np.linalg.inv)
+    assert (await f(alice.eye(2)).get())[0, 0] == 1
+    with pytest.raises(OpFailed):
+        await f(alice.zeros((2, 2))).get()
+    sent = alice.recorder.steps_recorded
+    assert (await f(alice.eye(2)).get())[1, 1] == 1
+    assert alice.recorder.steps_recorded - sent < 6  # eye, call, get, forgotten ones
+    assert len(await alice.plans()) == 1

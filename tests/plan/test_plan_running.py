@@ -14,6 +14,7 @@ from asyncsyft.errors import LimitExceeded
 from asyncsyft.executor.compiling import FREE
 from asyncsyft.executor.plans import MAX_CODES, StoredPlan
 from asyncsyft.ops import Spec
+from asyncsyft.store import Space
 from asyncsyft.testing import cluster
 
 pytestmark = pytest.mark.anyio
@@ -185,6 +186,38 @@ async def test_the_widest_point_is_checked_before_it_runs(anyio_backend):
                 await too_wide.get()
             assert (await state.get(alice))["calls"] == 1
             assert here.workers["alice"].store.nbytes < 4 * MEGABYTE
+
+
+@pytest.mark.parametrize(("function", "widest"), [(chain, 2), (ladder, 4), (tree, 9)])
+async def test_a_call_of_a_thousand_steps_holds_no_more_than_its_widest_point(
+    anyio_backend, monkeypatch, function, widest
+):
+    held = []
+    grow = Space.grow
+
+    def growing(space, nbytes):
+        grow(space, nbytes)
+        held.append(space.nbytes)
+
+    f = plan(function)
+    with anyio.fail_after(SECONDS), np.errstate(all="ignore"):
+        async with asyncsyft.local("alice") as driver:
+            alice = driver["alice"]
+            x = alice.ones(MEGABYTE, "u1")
+            f(x)  # stored
+            await driver.flush()
+            monkeypatch.setattr(Space, "grow", growing)
+            tracemalloc.start()
+            try:
+                result = f(x)
+                await driver.flush()
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            # What is stored is the input, the plan and the result; what runs is beside it, and freed as it goes.
+            assert MEGABYTE <= peak <= widest * MEGABYTE + MEGABYTE // 2
+            assert 2 * MEGABYTE <= max(held) <= 2 * MEGABYTE + MEGABYTE
+            assert result.shape == (MEGABYTE,)
 
 
 async def test_results_of_unknown_size_are_measured_as_it_runs(anyio_backend):

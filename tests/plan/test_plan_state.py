@@ -184,6 +184,15 @@ async def test_names():
     f.record(np.zeros(1))
 
 
+async def test_arrays_are_no_attributes_outside_of_a_function():
+    state = State(w=np.zeros(3))
+    with pytest.raises(AttributeError, match=r"has no attribute 'w' here: .* @plan\(state=\.\.\.\)"):
+        plan(lambda x: x + state.w).record(np.zeros(3))
+    with pytest.raises(AttributeError, match="a state has no attribute 'v'$"):
+        _ = state.v
+    assert not hasattr(State.__new__(State), "arrays")
+
+
 async def test_a_tensor_from_outside_is_not_bound(driver):
     outside = driver["alice"].zeros(3)
 

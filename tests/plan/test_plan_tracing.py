@@ -144,9 +144,24 @@ async def test_recursion_without_end_ends_while_it_is_recorded():
     def f(x):
         return f(x + 1)
 
-    with pytest.raises(RecursionError):
+    with pytest.raises(RecursionError, match="plan 'f' calls itself without end"):
         f.record(VECTOR)
     assert f.recorded == []
+
+
+async def test_recursion_that_a_static_value_ends(alice):
+    @plan
+    def power(x, times):
+        return power(x * x, times - 1) if times else x
+
+    assert (await power(alice.full(2, 3.0), 3).get()).tolist() == [3.0**8] * 2
+    assert ops_of(power.recorded[0]) == ["multiply"] * 3
+
+
+async def test_names_and_versions_that_no_worker_would_take():
+    for change in ({"name": "f" * 257}, {"version": "1"}, {"version": -1}, {"version": True}, {"name": b"f"}):
+        with pytest.raises(ValueError, match="a plan has a name of at most 256 characters"):
+            plan(lambda x: x, **change)
 
 
 async def test_tensors_in_lists_tuples_and_maps_both_ways(alice):
@@ -198,6 +213,19 @@ async def test_constants_from_closures(alice):
     np.testing.assert_array_equal(await result.get(), np.where(expected > 0.5, expected, np.arange(3)))
     np.testing.assert_array_equal(await f(x).get(), await result.get())
     assert len(f.recorded[0].constants) == 2  # the same constant is kept once
+
+
+async def test_a_constant_may_be_larger_than_what_travels_with_a_step(alice):
+    weights = np.random.default_rng(0).normal(size=(300, 200))
+    bias = weights * 2
+    f = plan(lambda x: x @ weights + x @ x.__array_namespace__().asarray(bias))
+    x = alice.ones((1, 300))
+    assert weights.nbytes > 1 << 18
+    np.testing.assert_allclose(await f(x).get(), np.ones((1, 300)) @ weights * 3)
+    with pytest.raises(ValueError, match=r"await worker\.send\(array\) first"):
+        x @ weights
+    with pytest.raises(ValueError, match=r"await worker\.send\(array\) first"):
+        alice.xp.asarray(weights)
 
 
 async def test_steps_that_nothing_needs_are_dropped():
@@ -456,3 +484,68 @@ async def test_recording_without_a_call(alice):
 async def test_a_state_is_the_first_argument():
     with pytest.raises(TypeError, match="takes that as its first argument"):
         plan(state=State(w=np.ones(3)))(lambda: None)
+
+
+async def test_a_recording_for_any_size_serves_all_calls_that_fit(alice, driver):
+    runs = []
+
+    @plan
+    def f(x, y, axis=0):
+        runs.append(x.shape)
+        return (x - x.mean(axis=axis)) @ y, x > 0
+
+    recorded = f.record(Spec(F4, (None, 3)), Spec(F4, (3, None)))
+    assert recorded.outputs == [Spec(F4, (None, None)), Spec(np.dtype("?"), (None, 3))]
+    for rows, columns in [(1, 2), (5, 4), (7, 1), (1, 2)]:
+        ours, theirs = np.arange(rows * 3, dtype="f4").reshape(rows, 3), np.ones((3, columns), "f4")
+        for worker in driver.workers.values():
+            product, positive = f.at(worker)(ours, theirs)
+            assert (product.shape, positive.shape) == ((rows, columns), (rows, 3))  # known without a round trip
+            np.testing.assert_allclose(await product.get(), (ours - ours.mean(axis=0)) @ theirs)
+    assert (runs, len(f.recorded)) == ([(None, 3)], 1)
+    assert [one["calls"] for one in await alice.plans() if one["name"] == "f"][-1:] == [4]
+    f(alice.ones((4, 3)), alice.ones((3, 3)))  # of another dtype
+    f(alice.ones((3, 3), "f4"), alice.ones((3, 3), "f4"), axis=1)  # for another static value
+    assert runs == [(None, 3), (4, 3), (3, 3)]
+
+
+async def test_what_is_remembered_of_many_sizes_is_bounded(alice, monkeypatch):
+    monkeypatch.setattr(sys.modules["asyncsyft.plan.calling"], "MAX_RECORDED", 4)
+    monkeypatch.setattr(sys.modules["asyncsyft.plan.data"], "MAX_OUTPUTS", 4)
+    f = plan(lambda x: x[:, None] * x)
+    recorded = f.record(Spec(F4, (None,)))
+    for size in (*range(1, 11), *range(1, 11)):
+        assert f(alice.ones(size, "f4")).shape == (size, size)
+        assert 1 <= len(f._known) <= 4
+        assert 1 <= len(recorded._outputs) <= 4
+    assert f.recorded == [recorded]
+
+
+async def test_what_was_recorded_for_one_size_is_not_used_where_the_size_is_unknown(alice):
+    f = plan(lambda x: x * (1 if x.shape == (3,) else 2))
+    x = alice.ones(3)
+    assert (await f(x).get())[0] == 1
+    assert (await f(x[x > 0]).get())[0] == 2
+    assert len(f.recorded) == 2
+
+
+async def test_a_call_within_any_size_that_cannot_work_is_told_at_once(alice):
+    f = plan(lambda x, y: x + y)
+    f.record(Spec(F4, (None,)), Spec(F4, (None,)))
+    with pytest.raises(ValueError, match="add"):
+        f(alice.ones(3, "f4"), alice.ones(4, "f4"))
+    x = alice.ones(4, "f4")
+    unknown = f(x[x > 0], x)  # only the data can tell
+    assert unknown.shape == (4,)
+    assert (await unknown.get()).tolist() == [2] * 4
+    assert len(f.recorded) == 1
+    exact = f.record(Spec(F4, (3,)), Spec(F4, (3,)))
+    assert f.recorded == [f.recorded[0], exact]
+
+
+@pytest.mark.parametrize("way", [len, list, lambda x: x[len(x) // 2]])
+async def test_a_size_that_is_not_known_has_no_value(way):
+    f = plan(lambda x: [way(x), x][1], name="asks")
+    with pytest.raises(TypeError, match="the length is unknown: plan asks is recorded for any"):
+        f.record(Spec(F4, (None,)))
+    f.record(VECTOR)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict
 
-from . import data, frames, talks
+from . import data, frames, plans, seals, talks
 from .plain import same
 
 FOLDER = Path(__file__).resolve().parent.parent / "v1"
@@ -20,6 +20,8 @@ FILES: Dict[str, Callable[[], Dict[str, Any]]] = {
     "promotion": data.promotion,
     "ops": data.ops_,
     "conversations": talks.conversations,
+    "plans": plans.plans,
+    "seal": seals.seals,
 }
 
 

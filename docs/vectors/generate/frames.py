@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 import msgpack
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from asyncsyft import wire
 from asyncsyft.conform.hostile import HOSTILE
+from asyncsyft.identity import Key, prove
 from asyncsyft.wire import Buffer
 
 from .plain import to_json
@@ -18,9 +20,13 @@ CAN = {"level": 2, "ops": ["add", "matmul"], "limits": {"bytes": 8 << 30}}
 KINDS = {
     wire.HELLO: "hello", wire.WELCOME: "welcome", wire.PEERS: "peers", wire.GOODBYE: "goodbye", wire.PING: "ping",
     wire.PONG: "pong", wire.REFUSED: "refused", wire.RESUME: "resume", wire.CREDIT: "credit", wire.CANCEL: "cancel",
+    wire.CHALLENGE: "challenge", wire.SEEK: "seek",
     wire.ANSWERS: "answers", wire.PROGRAM: "program", wire.VALUES: "values", wire.CHUNK_OF: "chunk",
 }  # fmt: skip
 FLOATS = bytes.fromhex("0000803f00000040000040c0")  # 1, 2, -3 in float32
+#: Private keys: that which makes the challenge, the driver's, the worker's, the relay's.
+PRIVATE = [bytes([first]) * 32 for first in (0xC0, 0xD0, 0xA0, 0xE0)]
+CHALLENGE, DRIVER_KEY, WORKER_KEY, RELAY_KEY = (Key(X25519PrivateKey.from_private_bytes(one)) for one in PRIVATE)
 
 
 def vector(
@@ -58,14 +64,63 @@ def described(name: str, data: bytes) -> Dict[str, Any]:
     }
 
 
+def proving(key: Key, *fields: Any) -> wire.Hello:
+    """A hello of these fields that proves a key against the challenge."""
+    hello = wire.Hello(*fields)._replace(key=key.public)
+    return hello._replace(proof=prove(key, CHALLENGE.public, hello.transcript))
+
+
+def _hellos() -> List[wire.Hello]:
+    """Hellos that prove a key."""
+    return [
+        proving(DRIVER_KEY, 1, "notebook", "driver", DRIVER, None, {}),
+        proving(WORKER_KEY, 1, "é", "worker", WORKER, "sesame", CAN),
+    ]
+
+
+def proofs() -> List[Dict[str, Any]]:
+    """How the proofs of these hellos come about."""
+    return [
+        {
+            "name": f"proof of {hello.role} {hello.name}",
+            "challenge_private": PRIVATE[0].hex(),
+            "challenge": CHALLENGE.public.hex(),
+            "private": private.hex(),
+            "key": hello.key.hex(),
+            "shared": CHALLENGE.shared(hello.key).hex(),
+            "transcript": hello.transcript.hex(),
+            "proof": hello.proof.hex(),
+        }
+        for hello, private in zip(_hellos(), PRIVATE[1:])
+    ]
+
+
+def _of_handshakes() -> List[Dict[str, Any]]:
+    alice, bob = (7, "alice", "worker", WORKER, WORKER_KEY.public), (8, "bob", "worker", bytes(8 * [0x41]), b"")
+    relay, of_driver, of_worker = (0, "relay", "relay", RELAY, RELAY_KEY.public), *_hellos()
+    return [
+        vector("challenge", wire.CHALLENGE, [1, CHALLENGE.public]),
+        vector("hello of a driver that proves its key", wire.HELLO, of_driver),
+        vector("hello of a worker that proves its key and shows a token", wire.HELLO, of_worker),
+        vector(
+            "welcome of a relay with a key, and of two workers", wire.WELCOME, [1, 9, EPOCH, relay, [alice, bob], {}]
+        ),
+        vector("one peer with a key joined", wire.PEERS, [[alice], []]),
+        vector("seek", wire.SEEK, [[WORKER, bytes(8 * [0x41])]]),
+    ]
+
+
 def _of_links() -> List[Dict[str, Any]]:
     alice, bob = (7, "alice", "worker", WORKER), (8, "bob", "worker", bytes(8 * [0x41]))
     me, relay = (0, "alice", "worker", WORKER), (0, "relay", "relay", RELAY)
     return [
+        *_of_handshakes(),
         vector("hello of a driver without a token", wire.HELLO, [1, "notebook", "driver", DRIVER, None, {}]),
         vector("hello of a worker with a token", wire.HELLO, [1, "alice", "worker", WORKER, "sesame", CAN]),
         vector(
-            "hello with a field of a later version", wire.HELLO, [1, "é", "driver", DRIVER, None, {"a": 1}, "later"]
+            "hello with a field of a later version",
+            wire.HELLO,
+            [1, "é", "driver", DRIVER, None, {"a": 1}, b"", b"", "later"],
         ),
         vector("welcome of a worker that listens", wire.WELCOME, [1, 1, EPOCH, me, [], CAN]),
         vector("welcome of a relay with two workers", wire.WELCOME, [1, 9, EPOCH, relay, [alice, bob], {}]),
@@ -93,7 +148,7 @@ def _of_conversations() -> List[Dict[str, Any]]:
     doc = [1, wire.DOCUMENT, [len(document)], 16]
     return [
         vector("resume of a new conversation", wire.RESUME, [DRIVER, WORKER, 0, 0, {}], to=7),
-        vector("resume of an old one", wire.RESUME, [WORKER, DRIVER, 12, 0, CAN], sender=9),
+        vector("resume of an old one", wire.RESUME, [WORKER, DRIVER, 12, 0, CAN, 3], sender=9),
         vector("credit", wire.CREDIT, [3, 1 << 21]),
         vector("credit of lane 3 past 2^32 bytes", wire.CREDIT, [3, 5 << 32], lane=3),
         vector("cancel", wire.CANCEL, [3, 2], number=wire.MAX_ID),
@@ -148,9 +203,11 @@ def _of_conversations() -> List[Dict[str, Any]]:
 def good() -> Dict[str, Any]:
     """The file of valid frames."""
     return {
-        "about": "Valid frames: bytes, header, meta as msgpack holds it, what its fields are called, body.",
+        "about": "Valid frames: bytes, header, meta as msgpack holds it, what its fields are called, body. proofs: how "
+        "the hellos that prove a key come to their proof.",
         "protocol": wire.SUBPROTOCOL,
         "draft": True,
+        "proofs": proofs(),
         "vectors": _of_links() + _of_conversations(),
     }
 

@@ -25,7 +25,14 @@ class Talk:
         self.name = name
         self.worker = fresh_worker()
         self.exchange: List[Dict[str, Any]] = []
-        self.say(frame(wire.RESUME, [DRIVER, WORKER, 0, 0, {}]))
+        self.say(frame(wire.RESUME, [DRIVER, WORKER, 0, 0, {}, 0]))
+
+    def cut(self, *resume: int) -> None:
+        """The link is lost; on the next one the driver says this resume: received, seen, asked."""
+        self.worker.begin(0)
+        received, seen, asked = resume
+        self.say(frame(wire.RESUME, [DRIVER, WORKER, received, seen, {}, asked]))
+        self.exchange[-1]["new_link"] = True
 
     def say(self, *frames: bytes) -> None:
         """Send a message, and note what it brings."""
@@ -164,6 +171,37 @@ def _resent() -> Talk:
     return talk
 
 
+def _cut() -> Talk:
+    talk = Talk("a link is lost: what was not seen is answered again, and what was not received is sent again")
+    steps, more, get = Steps(), Steps(), Steps()
+    steps.put(1, X)
+    steps.get(1)
+    more.put(2, Y)
+    more.get(2)
+    get.get(1)
+    talk.say(talk.ask(1, steps))
+    talk.cut(0, 0, 2)  # request 2 was lost with the link, and so was the answer to 1
+    talk.say(talk.ask(2, more))
+    talk.cut(0, 2, 2)
+    talk.say(talk.ask(3, get, seen=2))
+    return talk
+
+
+def _cut_between_chunks() -> Talk:
+    talk = Talk("a link is lost between two chunks: they are sent from the first one")
+    array = np.arange(3, dtype="<i4")
+    announce, get = Steps(), Steps()
+    announce.announce(1, array)
+    get.get(1)
+    part = [0, 0, "<i4", [3], 0]
+    talk.say(talk.ask(1, announce, (0,)), talk.ask(2, get))
+    talk.say(frame(wire.CHUNK_OF, part, [array.tobytes()[:5]], number=1))
+    talk.cut(0, 0, 2)
+    talk.say(frame(wire.CHUNK_OF, part, [array.tobytes()[:5]], number=1))
+    talk.say(frame(wire.CHUNK_OF, [*part[:4], 5], [array.tobytes()[5:]], number=1))
+    return talk
+
+
 def _documents() -> Talk:
     talk = Talk("info, tag and search answer with documents")
     steps = Steps()
@@ -176,14 +214,25 @@ def _documents() -> Talk:
     return talk
 
 
-_TALKS: List[Callable[[], Talk]] = [_add, _quiet, _failing, _chunks, _cancel, _resent, _documents]
+_TALKS: List[Callable[[], Talk]] = [
+    _add,
+    _quiet,
+    _failing,
+    _chunks,
+    _cancel,
+    _resent,
+    _cut,
+    _cut_between_chunks,
+    _documents,
+]
 
 
 def conversations() -> Dict[str, Any]:
     """The file of conversations."""
     about = (
         "What a driver says to a worker that holds nothing, message by message, and the frames with which it is "
-        "answered. Bytes, the order of frames beside what docs/protocol.md fixes, and texts for people may differ."
+        "answered. Before a turn of new_link the link was lost, with what was under way. Bytes, the order of frames "
+        "beside what docs/protocol.md fixes, and texts for people may differ."
     )
     head = {"about": about, "protocol": wire.SUBPROTOCOL, "draft": True, "driver": DRIVER.hex(), "worker": WORKER.hex()}
     return {**head, "vectors": [make().to_json() for make in _TALKS]}

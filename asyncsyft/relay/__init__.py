@@ -1,0 +1,18 @@
+"""The crossing between peers: what is linked to it, and the relay itself."""
+
+from __future__ import annotations
+
+from .member import MAX_PIECE, PEERS_TOGETHER, Member, Outbox
+from .relay import EXEMPT_ROOM, MAX_FROM_ONE, MAX_PEERS, MAX_WAITING, Relay
+
+__all__ = [
+    "EXEMPT_ROOM",
+    "MAX_FROM_ONE",
+    "MAX_PEERS",
+    "MAX_PIECE",
+    "MAX_WAITING",
+    "PEERS_TOGETHER",
+    "Member",
+    "Outbox",
+    "Relay",
+]

@@ -1,0 +1,253 @@
+"""The crossing: lets peers in, reads the address of each frame, and passes it on.
+
+It reads headers and nothing else of what peers say to each other. It never pauses a sender: each destination has one
+outbox per sender, served in turn; credit bounds what they hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl as tls
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+
+import anyio
+
+from .. import wire
+from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, Refused, RemoteProtocolError, UnknownPeer
+from ..identity import Admission, Grant, Key
+from ..lifetime import Lifetime
+from ..link import HEARTBEAT, SILENCE, keep_alive
+from ..peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, join_address, split_address, vouch
+from ..protocol import WINDOW
+from ..transport import Transport
+from ..waiting import Slot, slot_class
+from ..websocket import ProcessRequest, listen
+from ..wire import Frame, Hello, Parcel, PeerInfo
+from .member import COUNTED, PEERS_TOGETHER, Member, Outbox
+from .presence import Presence
+
+logger = logging.getLogger(__name__)
+
+#: Beside the credit of its lanes, a pair may have this much on its way: frames that no credit pays for.
+EXEMPT_ROOM = 2 << 20
+#: Bytes that wait for one destination, from all senders; past it, it does not read and is cut.
+MAX_WAITING = 64 << 20
+#: Of these from one sender, on however many lanes, so that no single one can have a destination cut.
+MAX_FROM_ONE = 16 << 20
+#: Peers at once, unless told otherwise.
+MAX_PEERS = 10_000
+
+
+class Relay(Lifetime):
+    """Accepts drivers and workers while entered; ``listen`` is "host:port", port 0 for a free one.
+
+    ``admission``: who may come in; without one, only peers of this machine, or with ``insecure`` all. ``key``: who this
+    relay is. ``process_request``: answers plain HTTP on the same port (health, metrics).
+    """
+
+    def __init__(
+        self,
+        listen: Optional[str] = None,
+        *,
+        admission: Optional[Admission] = None,
+        key: Optional[Key] = None,
+        ssl: Optional[tls.SSLContext] = None,
+        insecure: bool = False,
+        max_peers: int = MAX_PEERS,
+        process_request: Optional[ProcessRequest] = None,
+        heartbeat: float = HEARTBEAT,
+        silence: float = SILENCE,
+    ) -> None:
+        self.key = key or Key.new()
+        self.incarnation = os.urandom(wire.INCARNATION_SIZE)
+        self.epoch = os.urandom(8)
+        self.presence = Presence()
+        self.members = self.presence.members
+        self.address = ""
+        self.bytes_passed = self.peers_joined = self.peers_refused = self.peers_replaced = 0
+        self.slow_consumers = self.credit_exceeded = 0
+        self.draining = False
+        self._ended = dict.fromkeys(("frames", *COUNTED), 0)  # what links that ended had counted
+        self._links: List[Member] = []
+        self._listen, self._ssl = listen, ssl
+        self._admission = admission or Admission(insecure=insecure)
+        self._max_peers, self._process_request = max_peers, process_request
+        self._heartbeat, self._silence = heartbeat, silence
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return split_address(self.address)[1]
+
+    @property
+    def url(self) -> str:
+        """What drivers and workers dial."""
+        return f"{'wss' if self._ssl else 'ws'}://{self.address}"
+
+    def totals(self) -> Dict[str, int]:
+        """Since it began, over all links: frames passed on; messages and bytes sent and received, framing included."""
+        totals = dict(self._ended)
+        for member in self._links:
+            member.count(totals)
+        return totals
+
+    async def _open(self) -> None:
+        self.slot = slot_class()
+        self._tasks.start_soon(keep_alive, lambda: [m.link for m in self._links], self._heartbeat, self._silence)
+        if self._listen is not None:
+            await self._tasks.start(self._serve, *split_address(self._listen))
+
+    async def _close(self) -> None:
+        self.draining = True
+        for member in self._links:
+            member.link.send(Parcel(wire.GOODBYE, 0, ("", "the relay ends")))
+            member.link.close(1001, "the relay ends")
+        while self._links:
+            await self._links_changed()
+
+    async def _links_changed(self) -> None:
+        self._changed: Slot[None] = self.slot()
+        await self._changed
+
+    async def _serve(self, host: str, port: int, *, task_status: Any) -> None:
+        async def accept(transport: Transport, headers: Mapping[str, str]) -> None:
+            await self.accept(transport)
+
+        async with listen(host, port, accept, ssl=self._ssl, process_request=self._process_request) as listener:
+            self.address = join_address(listener.address, listener.port)
+            logger.info("listening on %s", self.address)
+            task_status.started()
+            await anyio.sleep_forever()
+
+    def attach(self, transport: Transport) -> None:
+        """Serve a transport that did not come by listening, in a task of the relay's own."""
+        self._tasks.start_soon(self.accept, transport)
+
+    async def accept(self, transport: Transport) -> None:
+        """Serve a transport until it ends."""
+        member = Member(transport, self)
+        self._links.append(member)
+        self._tasks.start_soon(self._hurry, member)
+        member.link.send(Parcel(wire.CHALLENGE, 0, (wire.VERSION, member.challenge.public)))
+        try:
+            await member.link.run()
+        finally:
+            self._links.remove(member)
+            member.count(self._ended)
+            self.presence.leave(member)
+            member.greeted.set(None)
+            if hasattr(self, "_changed"):
+                self._changed.set(None)
+
+    async def _hurry(self, member: Member) -> None:
+        with anyio.move_on_after(HANDSHAKE_TIMEOUT):
+            await member.greeted
+            return
+        member.link.abort(LinkClosed("no hello came"))
+
+    # Routing.
+
+    def forward(self, sender: Member, to: int, piece: memoryview, lanes: Set[int]) -> None:
+        """Queue frames of one sender for one destination."""
+        destination = self.members.get(to)
+        if destination is None and to in sender.outboxes:
+            return  # it left; its last words and that news are on their way to the sender
+        if destination is None:
+            refused = (to, UnknownPeer.__name__, f"no peer {to} is there")
+            sender.link.send(Parcel(wire.REFUSED, 0, refused))
+            return
+        assert sender.info is not None
+        number, size = sender.info.number, len(piece)
+        outbox = destination.outboxes.get(number)
+        if outbox is None:
+            if not self.presence.introduce(sender, destination):
+                return
+            outbox = destination.outboxes[number] = Outbox(destination, number)
+        outbox.lanes |= lanes
+        outbox.frames.append(bytes(piece))
+        outbox.waiting += size
+        destination.waiting += size
+        self.bytes_passed += size
+        if outbox.waiting > min(len(outbox.lanes) * WINDOW + EXEMPT_ROOM, MAX_FROM_ONE):
+            self._part(sender, destination)
+        elif destination.waiting > MAX_WAITING:
+            self.slow_consumers += destination.link.error is None
+            destination.link.abort(LinkClosed("a slow consumer"))
+        else:
+            destination.link.ready(outbox)
+
+    def _part(self, sender: Member, destination: Member) -> None:
+        """A pair has more on its way than its credit allows: end their conversation, and nothing else."""
+        assert sender.info is not None
+        assert destination.info is not None
+        outbox = destination.outboxes.pop(sender.info.number)
+        destination.link.forget(outbox)
+        destination.waiting -= outbox.waiting
+        self.credit_exceeded += 1
+        logger.warning("%s sent %s more than its credit", sender.info.name, destination.info.name)
+        reason = f"{sender.info.name} sent more than its credit to {destination.info.name}"
+        goodbye = Parcel(wire.GOODBYE, 0, (RemoteProtocolError.__name__, reason))
+        sender.link.send(goodbye, sender=destination.info.number)
+        destination.link.send(goodbye, sender=sender.info.number)
+
+    # What is said to the relay itself.
+
+    def on_frame(self, member: Member, frame: Frame) -> None:
+        """A frame for the relay. Raises: RemoteProtocolError."""
+        message = wire.parse(frame)
+        if frame.kind == wire.HELLO and member.info is None:
+            self._hello(member, message)
+        elif frame.kind == wire.SEEK and member.info is not None:
+            self.presence.seek(member, message.lives)
+        elif frame.kind == wire.PING:
+            member.link.send(Parcel(wire.PONG, 0, ()), 0, frame.id)
+        elif frame.kind == wire.GOODBYE:
+            member.goodbye = message.reason
+        elif frame.kind not in (wire.PONG, wire.REFUSED):
+            raise RemoteProtocolError(f"a frame of kind {frame.kind} is not for a relay")
+
+    def _hello(self, member: Member, hello: Hello) -> None:
+        try:
+            member.grant = self._admit(member, hello)
+        except AsyncSyftError as error:
+            self.peers_refused += 1
+            logger.info("refused %s: %s", member.link.transport.remote, error)
+            member.link.send(Parcel(wire.GOODBYE, 0, (type(error).__name__, getattr(error, "message", str(error)))))
+            member.link.close(1008, "refused")
+            return
+        info = PeerInfo(self.presence.number(), hello.name, hello.role, hello.incarnation, hello.key)
+        workers = self.presence.workers_for(member) if hello.role == DRIVER else []
+        me = PeerInfo(0, "relay", RELAY, self.incarnation, self.key.public)
+        welcome: Tuple[Any, ...] = (wire.VERSION, info.number, self.epoch, me, workers[:PEERS_TOGETHER], {})
+        member.link.send(Parcel(wire.WELCOME, 0, welcome))
+        member.tell(workers[PEERS_TOGETHER:])
+        self.presence.join(member, info)
+        self.peers_joined += 1
+        member.greeted.set(None)
+
+    def _admit(self, member: Member, hello: Hello) -> Grant:
+        if self.draining:
+            raise LinkClosed("the relay ends")
+        grant = vouch(hello, member.challenge, self._admission, member.link.transport)
+        before = self.presence.namesake(hello)
+        if before is not None:
+            self._replace(before, hello)
+        if len(self.members) >= self._max_peers:
+            raise LimitExceeded(f"there are {len(self.members)} peers already")
+        return grant
+
+    def _replace(self, before: Member, hello: Hello) -> None:
+        """The newer link of a peer wins, if it proved the key of the older one, which may be half open."""
+        assert before.info is not None
+        if not hello.key or before.info.key != hello.key:
+            raise Refused(f"the name {hello.name!r} is taken")
+        self.peers_replaced += 1
+        if before.info.incarnation == hello.incarnation:
+            before.link.abort(LinkClosed("a newer link of the same peer took its place"))
+        else:  # another process, which must not dial again and take the place back
+            reason = f"another process took the place of {hello.name}, with the same key"
+            before.link.error, before.link.on_message = LinkClosed(reason), lambda message: None
+            before.link.send(Parcel(wire.GOODBYE, 0, (Refused.__name__, reason)))
+            before.link.close(1008, "replaced")
+        self.presence.leave(before)
