@@ -18,7 +18,7 @@ import anyio.lowlevel
 from . import program, tensor, wire
 from .compression import AUTO, Policy
 from .errors import AsyncSyftError, LinkClosed, Refused, UnknownPeer, WorkerLost
-from .identity import Key, KnownPeers, Path, known
+from .identity import Key, KnownPeers, Path, known_peers as pinned
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import Spec
@@ -157,7 +157,7 @@ class Driver(Lifetime):
             heartbeat=heartbeat,
             silence=silence,
             compression=compression,
-            known=known(known_peers),
+            known=pinned(known_peers),
         )
         self.peer.on_joined, self.peer.conversations.on_ended = self._joined, self._ended
         self.failures = Failures()

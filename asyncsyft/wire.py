@@ -422,7 +422,8 @@ def _peers(m: List[Any]) -> Peers:
 
 def _resume(m: List[Any]) -> Resume:
     asked = _int(m[5]) if len(m) > 5 else 0
-    landed = [(_int(e[0], 1), _int(e[1]), _int(e[2]), _int(e[3])) for e in _list(m[6])] if len(m) > 6 else ()
+    entries = [_list(entry) for entry in _list(m[6])] if len(m) > 6 else []
+    landed = [(_int(e[0], 1), _int(e[1]), _int(e[2]), _int(e[3])) for e in entries]
     return Resume(_incarnation(m[0]), _incarnation(m[1]), _int(m[2]), _int(m[3]), _map(m[4]), asked, landed)
 
 

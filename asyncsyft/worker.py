@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl as tls
+import time
 from typing import Any, Dict, Iterable, Mapping, Optional, Union
 
 import anyio
@@ -12,7 +13,7 @@ from . import tensor
 from .compression import AUTO
 from .errors import AsyncSyftError
 from .executor import Executor
-from .identity import Admission, Challenge, Grant, Key, KnownPeers, Path, known
+from .identity import Admission, Challenge, Grant, Key, KnownPeers, Path, known_peers as pinned
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import OPS
@@ -78,7 +79,7 @@ class Worker(Lifetime):
             silence=silence,
             resume_grace=resume_grace,
             compression=compression,
-            known=known(known_peers),
+            known=pinned(known_peers),
         )
         self.peer.conversations.on_ended = self._ended
         self.executor.converse = self.peer.converse_with
@@ -111,6 +112,7 @@ class Worker(Lifetime):
         self.peer.start(self._tasks)
         self._lost = self.peer.slot()
         if self._listen is not None:
+            self._tasks.start_soon(self._review)
             await self._tasks.start(self._serve, *split_address(self._listen))
         if self._relay is not None:
             await self._keep_to(self._relay)
@@ -134,6 +136,16 @@ class Worker(Lifetime):
             idle: Slot[None] = self.peer.slot()
             self.executor.on_idle = lambda: idle.set(None)
             await idle
+
+    async def _review(self) -> None:
+        """Part with drivers whose token has run out, or was revoked, since they came in."""
+        while True:
+            await anyio.sleep(self.peer.heartbeat)
+            now = time.time()
+            for road in self.peer.roads:
+                if road.admit is not None and not self._admission.stands(road.grant, now):
+                    logger.info("%s: the token of %s is no longer good", self.name, road.where)
+                    road.link.close(1008, "the token is no longer good")
 
     async def _serve(self, host: str, port: int, *, task_status: Any) -> None:
         async def accept(transport: Transport, headers: Mapping[str, str]) -> None:

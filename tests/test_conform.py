@@ -411,7 +411,7 @@ async def test_who_keeps_no_conversations_conforms_too() -> None:
             worker.peer.can = {**worker.peer.can, "level": 1}
             report = await conform(f"ws://{worker.address}")
     skipped = {check.name: check.found for check in report.checks if check.outcome == SKIPPED}
-    assert {"answers outlive their link", "chunks begin anew"} <= set(skipped)
+    assert {"answers outlive their link", "chunks go on"} <= set(skipped)
     assert set(skipped.values()) == {"the peer keeps no conversation whose link is lost"}
     assert (report.failed, report.level) == ([], 1)
 
@@ -433,7 +433,7 @@ async def test_nothing_at_the_tamperer_by_itself() -> None:
         (ProvesAnotherChallenge, "welcome", None),
         (ForgetsAnswers, "answers outlive their link + what was resent is not run again", 0),
         (AnswersTwiceAfterACut, "what was resent is not run again", 0),
-        (SaysThatNothingCame, "answers outlive their link + chunks begin anew", 0),
+        (SaysThatNothingCame, "answers outlive their link + chunks go on", 0),
         (NeverGrants, "credit is granted", 0),
         (IgnoresCredit, "credit is kept to", 0),
         (RunsAgain, "resent request", 0),

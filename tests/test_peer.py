@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, List
 
 import anyio
@@ -12,8 +14,10 @@ from asyncsyft import peer as peer_module
 from asyncsyft import wire
 from asyncsyft.driver import Driver
 from asyncsyft.errors import LinkClosed, LinkError, Refused, RemoteProtocolError
+from asyncsyft.identity import Admission, Authority, Revoked, revoke
 from asyncsyft.peer import split_address
-from asyncsyft.transport import memory_pair
+from asyncsyft.relay import Relay
+from asyncsyft.transport import Transport, memory_pair
 from asyncsyft.worker import Worker
 from tests.journeys.kit import SECONDS, bystander, town, until
 from tests.journeys.scripted import Scripted, packed, scripted
@@ -276,3 +280,35 @@ def test_addresses() -> None:
     assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
     assert split_address("[::1]:0") == ("::1", 0)
     assert split_address(":7") == ("", 7)
+
+
+@pytest.mark.parametrize("road", ["memory", "direct"])
+async def test_a_token_that_is_revoked_ends_what_it_opened(road: str, tmp_path: Path) -> None:
+    authority, file = Authority.new(), tmp_path / "revoked"
+    file.write_text("")
+    tokens = [authority.issue(["*"], ["driver", "worker"], expires=1 << 33, id=name) for name in ("kept", "lost")]
+    admission = Admission([authority.public], revoked=Revoked(file))
+    with anyio.fail_after(SECONDS):
+        async with AsyncExitStack() as stack:
+            if road == "direct":
+                options: Any = {"listen": "127.0.0.1:0", "admission": admission, "heartbeat": 0.02}
+                url: Any = f"ws://{(await stack.enter_async_context(Worker('alice', **options))).address}"
+            else:
+                relay = await stack.enter_async_context(Relay(admission=admission, heartbeat=0.02))
+
+                async def url() -> Transport:
+                    near, far = memory_pair()
+                    relay.attach(far)
+                    return near
+
+                await stack.enter_async_context(Worker("alice", url, token=tokens[0]))
+            kept, lost = [await stack.enter_async_context(Driver(url, token=token)) for token in tokens]
+            for driver in (kept, lost):
+                (alice,) = await driver.wait_for("alice")
+                await alice.stats()
+            revoke(file, "lost")
+            with pytest.raises(Refused, match="no longer good|was revoked"):
+                await lost.wait_for("bob")
+            with pytest.raises(Refused, match="no longer good|was revoked"):
+                await alice.stats()
+            await kept["alice"].stats()

@@ -223,14 +223,15 @@ class Table(RuleBasedStateMachine):
                 side.told[info.number] = info
             for number, _ in news.left:
                 assert number in self.gone
-                assert side.told.pop(number, None) or side.is_driver
+                assert side.told.pop(number, None) or number in side.sent or number in side.heard
         elif frame.kind == wire.REFUSED:
             side.refused.append(wire.parse(frame).to)
         else:
             assert (frame.kind, frame.to) == (wire.PROGRAM, side.info.number)
             sender, to, serial = (int.from_bytes(frame.body[at : at + 8], "big") for at in (0, 8, 16))
             assert (frame.sender, to) == (sender, side.info.number)
-            assert sender in side.told or side.is_driver  # a worker is told first who speaks to it
+            # A worker is told first who speaks to it, unless it spoke first, and knew to whom.
+            assert sender in side.told or side.is_driver or sender in side.sent
             side.heard.setdefault(sender, []).append(serial)
 
     # What is true at any moment.
@@ -267,14 +268,13 @@ class Table(RuleBasedStateMachine):
         """All has been heard: what a peer knows is true, and all that it should know."""
         here, mine = self.by_number(), side.info.number
         assert set(side.told) <= set(here)
+        reachable = {n for n, other in here.items() if not other.is_driver and side.may_reach(other.info.name)}
         if side.is_driver:
-            reachable = {n for n, other in here.items() if not other.is_driver and side.may_reach(other.info.name)}
             assert reachable <= set(side.told)
         else:
             spoke = {n for n, other in here.items() if mine in other.sent}
-            assert spoke <= set(side.told)
-        presented = {*side.member.talked}
-        assert set(side.told) <= presented | ({*here} if side.is_driver else set())
+            assert spoke - set(side.sent) <= set(side.told)
+        assert set(side.told) <= side.member.talked | (reachable if side.is_driver else set())
         for number, other in {**here, **self.gone}.items():
             assert side.heard.get(number, []) == other.sent.get(mine, [])
 

@@ -36,7 +36,10 @@ MESSAGES: Dict[int, Tuple[Any, Any]] = {
     wire.REFUSED: ((9, "UnknownPeer", "gone"), wire.Refused(9, "UnknownPeer", "gone")),
     wire.CHALLENGE: ((1, KEY), wire.Challenge(1, KEY)),
     wire.SEEK: (([LIFE, EPOCH],), wire.Seek([LIFE, EPOCH])),
-    wire.RESUME: ((LIFE, EPOCH, 5, 4, {"level": 1}, 6), wire.Resume(LIFE, EPOCH, 5, 4, {"level": 1}, 6)),
+    wire.RESUME: (
+        (LIFE, EPOCH, 5, 4, {"level": 1}, 6, [[1, 5, 0, 1 << 20]]),
+        wire.Resume(LIFE, EPOCH, 5, 4, {"level": 1}, 6, [(1, 5, 0, 1 << 20)]),
+    ),
     wire.CREDIT: ((4, 1 << 30), wire.Credit(4, 1 << 30)),
     wire.CANCEL: ((4, 2), wire.Cancel(4, 2)),
     wire.ANSWERS: ((4, [7, 9], [FAILURE]), wire.Answers(4, [7, 9], [FAILURE])),
@@ -46,7 +49,7 @@ MESSAGES: Dict[int, Tuple[Any, Any]] = {
 }
 KINDS = sorted(MESSAGES)
 #: Fields without which a frame of that kind is understood: they came later, or are for those who have a key.
-OPTIONAL = {wire.HELLO: 2, wire.RESUME: 1}
+OPTIONAL = {wire.HELLO: 2, wire.RESUME: 2}
 
 
 def only(message: bytes) -> Frame:
@@ -98,7 +101,7 @@ def test_a_field_too_few(kind: int) -> None:
 
 def test_fields_that_may_be_left_out() -> None:
     hello, resume = (wire.parse(only(frame(kind, MESSAGES[kind][0][:-n]))) for kind, n in OPTIONAL.items())
-    assert (hello.key, hello.proof, resume.asked) == (b"", b"", 0)
+    assert (hello.key, hello.proof, resume.asked, list(resume.landed)) == (b"", b"", 0, [])
     peer = wire.parse(only(frame(wire.PEERS, ([PEER[:4]], [])))).joined[0]
     assert peer == PEER._replace(key=b"")
 

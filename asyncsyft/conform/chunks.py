@@ -19,8 +19,8 @@ check = registrar(1, CASES)
 LARGE = 2 * wire.CHUNK // 4 + 1
 
 
-def send_all(probe: Probe, number: int, step: int, array: Array) -> None:
-    for begin in range(0, array.nbytes, wire.CHUNK):
+def send_all(probe: Probe, number: int, step: int, array: Array, landed: int = 0) -> None:
+    for begin in range(landed, array.nbytes, wire.CHUNK):
         probe.chunk(number, step, array, begin, min(begin + wire.CHUNK, array.nbytes))
 
 

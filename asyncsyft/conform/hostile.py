@@ -109,6 +109,7 @@ _META: List[Tuple[str, bytes]] = [
     ("a program that announces 2^32-1 steps", raw(wire.PROGRAM, b"\x93\x00\xdd\xff\xff\xff\xff\x90", 1)),
     ("a resume of 7 bytes", packed(wire.RESUME, [bytes(7), bytes(8), 0, 0, {}])),
     ("a resume that asked -1", packed(wire.RESUME, [bytes(8), bytes(8), 0, 0, {}, -1])),
+    ("a resume of which a float has landed", packed(wire.RESUME, [bytes(8), bytes(8), 0, 0, {}, 0, [[0, 1, 0, 0.5]]])),
     ("a value at a negative offset", packed(wire.VALUES, [0, [[0, "<f4", [1], -8]]], 1)),
     ("a chunk at a negative offset", packed(wire.CHUNK_OF, [0, 0, "<f4", [1], -8], 1)),
 ]

@@ -134,7 +134,7 @@ class Probe:
 
     def resume(self, received: int = 0, seen: int = 0) -> None:
         """Open or continue the conversation; one field more than version 1 knows must not disturb anyone."""
-        self.send(frame(wire.RESUME, [self.mine, self.theirs, received, seen, {}, self.last_id, "a later field"]))
+        self.send(frame(wire.RESUME, [self.mine, self.theirs, received, seen, {}, self.last_id, [], "a later field"]))
 
     def begin_anew(self) -> None:
         """The conversation is over: the next one counts from the start."""

@@ -75,8 +75,8 @@ async def what_was_resent_is_not_run_again(target: Target) -> None:
 
 
 @check
-async def chunks_begin_anew(target: Target) -> None:
-    """A tensor whose link was cut between its chunks is sent from its start on the next link, and is whole."""
+async def chunks_go_on(target: Target) -> None:
+    """A tensor whose link was cut between its chunks goes on from where the next link's resume says, and is whole."""
     large = ramp("<f4", LARGE)
     async with target.link() as probe:
         number = announce(probe, large)
@@ -85,6 +85,26 @@ async def chunks_begin_anew(target: Target) -> None:
     async with target.link(after=probe) as probe:
         if probe.resumed[0].received != number:
             raise Broken(f"received {number}", f"received {probe.resumed[0].received}")
+        landed = {tuple(entry[:3]): entry[3] for entry in probe.resumed[0].landed}.get((0, number, 0), 0)
+        if landed not in (0, wire.CHUNK):
+            raise Broken(f"{wire.CHUNK} bytes landed, or none that it kept", str(landed))
+        send_all(probe, number, 0, large, landed)
+        get = Steps()
+        get.get(1)
+        asked = await probe.run_program(get)
+        none_failed(probe)
+        same(probe.values.get((asked, 0)), large)
+
+
+@check
+async def chunks_sent_twice(target: Target) -> None:
+    """Chunks that come again on the next link, although the peer has them, are ignored."""
+    large = ramp("<f4", LARGE)
+    async with target.link() as probe:
+        number = announce(probe, large)
+        probe.chunk(number, 0, large, 0, wire.CHUNK)
+        await probe.alive()
+    async with target.link(after=probe) as probe:
         send_all(probe, number, 0, large)
         get = Steps()
         get.get(1)
@@ -95,7 +115,7 @@ async def chunks_begin_anew(target: Target) -> None:
 
 @check
 async def large_answers_begin_anew(target: Target) -> None:
-    """A large tensor whose link was cut as it was sent, and is not seen, is sent whole on the next link."""
+    """A large tensor whose link was cut as it was sent, and of which nothing landed, is sent whole on the next link."""
     large = ramp("|u1", wire.CHUNK * 3)
     async with target.link() as probe:
         probe.generous = False

@@ -9,7 +9,7 @@ from .admission import Admission, Grant
 from .files import Path
 from .forms import authority_text, fingerprint, key_text, matches, parse_authority, parse_key
 from .keys import Challenge, Key, prove
-from .known import KnownPeers, known
+from .known import KnownPeers, known_peers
 from .revoked import Revoked, revoke
 from .tokens import Authority, Token, check_token, read_token
 
@@ -27,7 +27,7 @@ __all__ = [
     "check_token",
     "fingerprint",
     "key_text",
-    "known",
+    "known_peers",
     "matches",
     "parse_authority",
     "parse_key",

@@ -14,10 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 class Grant(NamedTuple):
-    """What a peer that came in may do: reach workers of these names (with ``*``), until ``expires`` (since 1970)."""
+    """What a peer that came in may do: reach workers of these names (with ``*``), until ``expires`` (since 1970).
+
+    ``token`` is the id of the token that says so, if one does.
+    """
 
     reach: Tuple[str, ...] = ("*",)
     expires: Optional[int] = None
+    token: Optional[str] = None
 
     def may_reach(self, worker_name: str) -> bool:
         """Whether frames of this peer may go to a worker of that name."""
@@ -65,13 +69,19 @@ class Admission:
             return self._by_token(name, role, key, token, now)
         return self._without_token(name, key, token, is_local)
 
+    def stands(self, grant: Grant, now: float) -> bool:
+        """Whether what was granted still holds: its token has not run out, and was not revoked meanwhile."""
+        if grant.expires is not None and now >= grant.expires:
+            return False
+        return grant.token is None or grant.token not in self.revoked
+
     def _by_token(self, name: str, role: str, key: Optional[bytes], text: str, now: float) -> Grant:
         token = check_token(text, self.authorities, now, self.revoked)
         if not token.allows(name, role, key):
             bound = token.key is not None and token.key != key
             reason = "is bound to a key that was not proved" if bound else f"is not for {name} as a {role}"
             raise Refused(f"token {token.id} {reason}")
-        return Grant(token.reach, token.expires)
+        return Grant(token.reach, token.expires, token.id)
 
     @staticmethod
     def _by_first_use(known: KnownPeers, name: str, key: bytes) -> None:

@@ -108,6 +108,6 @@ def _name(name: str) -> str:
     return name
 
 
-def known(source: Union[KnownPeers, Path, Mapping[str, str], None]) -> Optional[KnownPeers]:
+def known_peers(source: Union[KnownPeers, Path, Mapping[str, str], None]) -> Optional[KnownPeers]:
     """Known peers, in whatever form they were given. Raises: OSError, ValueError."""
     return source if source is None or isinstance(source, KnownPeers) else KnownPeers(source)

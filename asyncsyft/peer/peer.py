@@ -269,7 +269,7 @@ class Peer:
         if road.admit is None or road.challenge is None or road.far is not None:
             raise RemoteProtocolError("a hello out of place")
         try:
-            road.admit(hello, road.challenge, road.link.transport)
+            road.grant = road.admit(hello, road.challenge, road.link.transport)
             self._take_over(hello)
         except AsyncSyftError as error:
             road.link.send(Parcel(wire.GOODBYE, 0, (type(error).__name__, str(error))))

@@ -30,6 +30,7 @@ class Road:
     ) -> None:
         self.admit = admit  # on a link that was accepted
         self.challenge = Challenge() if admit is not None else None
+        self.grant = Grant()  # what it gave
         self.link = Link(transport, self._on_message)
         self.on_frame = on_frame
         self.number = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl as tls
+import time
 from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 import anyio
@@ -95,8 +96,20 @@ class Relay(Lifetime):
     async def _open(self) -> None:
         self.slot = slot_class()
         self._tasks.start_soon(keep_alive, lambda: [m.link for m in self._links], self._heartbeat, self._silence)
+        self._tasks.start_soon(self._review)
         if self._listen is not None:
             await self._tasks.start(self._serve, *split_address(self._listen))
+
+    async def _review(self) -> None:
+        """Part with peers whose token has run out, or was revoked, since they came in."""
+        while True:
+            await anyio.sleep(self._heartbeat)
+            now = time.time()
+            for member in [m for m in self._links if m.info is not None]:
+                if not self._admission.stands(member.grant, now):
+                    logger.info("%s: its token is no longer good", member.info.name if member.info else "a peer")
+                    member.link.send(Parcel(wire.GOODBYE, 0, (Refused.__name__, "the token is no longer good")))
+                    member.link.close(1008, "the token is no longer good")
 
     async def _close(self) -> None:
         self.draining = True

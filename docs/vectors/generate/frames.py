@@ -149,6 +149,12 @@ def _of_conversations() -> List[Dict[str, Any]]:
     return [
         vector("resume of a new conversation", wire.RESUME, [DRIVER, WORKER, 0, 0, {}], to=7),
         vector("resume of an old one", wire.RESUME, [WORKER, DRIVER, 12, 0, CAN, 3], sender=9),
+        vector(
+            "resume of one in which chunks had come",
+            wire.RESUME,
+            [WORKER, DRIVER, 12, 0, {}, 3, [[0, 11, 0, 262144], [1, 2, 4, wire.MAX_ID]]],
+            sender=9,
+        ),
         vector("credit", wire.CREDIT, [3, 1 << 21]),
         vector("credit of lane 3 past 2^32 bytes", wire.CREDIT, [3, 5 << 32], lane=3),
         vector("cancel", wire.CANCEL, [3, 2], number=wire.MAX_ID),
