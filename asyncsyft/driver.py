@@ -152,6 +152,7 @@ class Driver(Lifetime):
         self.peer = Peer(
             name or f"driver-{os.urandom(4).hex()}",
             DRIVER,
+            can={"lasting": True} if key is not None else {},
             key=key,
             resume_grace=resume_grace,
             heartbeat=heartbeat,

@@ -33,6 +33,8 @@ MAX_NAME = 256
 PUT, GET, DELETE, INFO, TAG, SEARCH, STATS = "put", "get", "delete", "info", "tag", "search", "stats"
 # A move: the source offers a tensor under a ticket, the destination fetches it, by a claim of its own at the source.
 MOVE, FETCH, CLAIM = "move", "fetch", "claim"
+#: What the worker keeps of an earlier life of the driver, or of its own.
+RECALL = "recall"
 #: Plans: storing one, the state that it keeps, a call; what a state holds read out, and bound anew; a list of all.
 PLAN, STATE, CALL, READ, BIND, PLANS = "plan", "state", "call", "read", "bind", "plans"
 

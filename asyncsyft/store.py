@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Pr
 import numpy as np
 
 from .errors import LimitExceeded
+from .keeping import Keepable, Kept, Key
 from .program import MAX_PLAN_STEPS
 from .tensor import Array
 from .wire import Failure
@@ -65,6 +66,8 @@ class Space:
         self.things: Dict[int, Thing] = {}
         self.pending: Dict[int, Pending] = {}
         self.labels: Dict[int, Label] = {}
+        #: Of these ids, what they stand for of all that the worker keeps.
+        self.kept: Dict[int, Tuple[Key, Keepable]] = {}
         #: Tensors on offer to another worker: (its incarnation, ticket) -> array or failure.
         self.offers: Dict[Tuple[bytes, bytes], Outcome] = {}
         #: Bytes of what is held, on offer or expected.
@@ -114,6 +117,7 @@ class Space:
                 return False
             pending.doomed = True
         self.labels.pop(number, None)
+        self.kept.pop(number, None)
         return True
 
     def expect(self, number: int, nbytes: int = 0) -> None:
@@ -125,7 +129,7 @@ class Space:
         """Forget these objects if all are plain arrays without a label; False, and nothing done, otherwise."""
         objects = self.objects
         found = {number: objects[number] for number in numbers if number in objects}
-        if self.labels or len(found) != len(numbers):
+        if self.labels or self.kept or len(found) != len(numbers):
             return False
         for number in found:
             del objects[number]
@@ -185,6 +189,8 @@ class Store:
         self.limit, self.max_plan_steps = limit, max_plan_steps
         self.spaces: Dict[bytes, Space] = {}
         self.own = Space()
+        #: What is kept on disk for drivers, if anything is.
+        self.kept: Optional[Kept] = None
 
     def space(self, owner: bytes) -> Space:
         """The space of an owner (the incarnation of a driver)."""
@@ -201,7 +207,8 @@ class Store:
     def nbytes(self) -> int:
         """Bytes held, an alias counted like an object of its own."""
         # A list: an owner may come while a program in a thread asks.
-        return self.own.nbytes + sum([space.nbytes for space in list(self.spaces.values())])
+        kept = 0 if self.kept is None else self.kept.nbytes
+        return self.own.nbytes + kept + sum([space.nbytes for space in list(self.spaces.values())])
 
     @property
     def objects(self) -> int:
@@ -212,6 +219,10 @@ class Store:
         """Raises: LimitExceeded if that many bytes more would pass the limit."""
         if nbytes and self.nbytes + nbytes > self.limit:
             raise LimitExceeded(f"{nbytes} bytes more than the {self.nbytes} held would pass the limit of {self.limit}")
+
+    def is_kept(self, entry: Tuple[Key, Keepable]) -> bool:
+        """Whether something is kept still, and nothing else under its key."""
+        return self.kept is not None and self.kept.find(entry[0]) is entry[1]
 
     def load(self, name: str, array: Array, tags: Iterable[str] = ()) -> int:
         """Put data of the worker's own here, under a name that drivers can search for; its id in the own space."""

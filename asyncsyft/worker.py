@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl as tls
 import time
 from typing import Any, Dict, Iterable, Mapping, Optional, Union
@@ -13,7 +14,9 @@ from . import tensor
 from .compression import AUTO
 from .errors import AsyncSyftError
 from .executor import Executor
+from .executor.kept import Revive
 from .identity import Admission, Challenge, Grant, Key, KnownPeers, Path, known_peers as pinned
+from .keeping import Kept
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import OPS
@@ -40,8 +43,10 @@ class Worker(Lifetime):
     ``relay``: a ws:// or wss:// URL (or what dials it). ``listen``: "host:port", port 0 for a free one; ``address``
     tells which. ``key``: who it is; ``token``: what it shows the relay. ``admission``: who may come in where it
     listens; without one only peers of this machine, or with ``insecure`` all. ``ssl``: for dialling and for listening.
-    ``limit``: bytes that it holds at most. ``resume_grace``: seconds that a lost link may take to come back; until then
-    it is dialled again, and what a driver has here is kept. ``max_plan_steps``: longer plans are refused.
+    ``limit``: bytes that it holds at most. ``keep``: a file (SQLite) for the tensors, plans and states that drivers
+    name, so that they outlive this worker; entering raises OSError if it is in use, ValueError if it is another kind of
+    file, or damaged. ``resume_grace``: seconds that a lost link may take to come back; until then it is dialled again,
+    and what a driver has here is held. ``max_plan_steps``: longer plans are refused.
     ``known_peers``: names and public keys of drivers and workers (a file, a mapping, or a ``KnownPeers``); all that is
     said to them is sealed, and others are not spoken with.
     """
@@ -57,6 +62,7 @@ class Worker(Lifetime):
         admission: Optional[Admission] = None,
         ssl: Optional[tls.SSLContext] = None,
         limit: int = DEFAULT_LIMIT,
+        keep: Optional[Path] = None,
         resume_grace: float = RESUME_GRACE,
         insecure: bool = False,
         heartbeat: float = HEARTBEAT,
@@ -68,6 +74,7 @@ class Worker(Lifetime):
         self.name = name
         self.store = Store(limit, max_plan_steps)
         self.executor = Executor(self.store, name)
+        self._keep = keep
         can = {"level": LEVEL, "ops": sorted(OPS), "limits": {"bytes": limit, "plan_steps": max_plan_steps}}
         self.peer = Peer(
             name,
@@ -111,6 +118,10 @@ class Worker(Lifetime):
         self.executor.tasks = self._tasks
         self.peer.start(self._tasks)
         self._lost = self.peer.slot()
+        if self._keep is not None:
+            room = self.store.limit - self.store.nbytes
+            self.store.kept = Kept(os.fspath(self._keep), room, Revive(self.store))
+            await self._tasks.start(self.store.kept.run)
         if self._listen is not None:
             self._tasks.start_soon(self._review)
             await self._tasks.start(self._serve, *split_address(self._listen))
@@ -129,6 +140,8 @@ class Worker(Lifetime):
             await self.peer.quiet()
         self.peer.close("the worker ends")
         await self.peer.drained()
+        if self.store.kept is not None:
+            await self.store.kept.written()
 
     async def _idle(self) -> None:
         """Return when no program is running or waiting."""

@@ -598,7 +598,7 @@ def test_a_relay_that_asks_for_tokens(start: Any, run: Any, keys: Keys, loop: st
     assert "was revoked" in ping("alice")
 
 
-def test_a_worker_whose_token_was_revoked_ends_when_it_dials_again(start: Any, keys: Keys) -> None:
+def test_a_worker_whose_token_was_revoked_ends_at_the_next_relay(start: Any, keys: Keys) -> None:
     words = ["--authority", authority_text(keys.authority.public), "--revoked", keys.file("revoked.txt")]
     relay = start("relay", "--listen", "127.0.0.1:0", *words)
     url, token = url_in(relay.line()), keys.token("alice", "worker")

@@ -16,7 +16,7 @@ FLOORS = [
     {"tensor", "compression"},
     {"wire", "mpc.ring", "mpc.prg"},
     {"program"},
-    {"protocol", "transport", "framing", "identity", "certificates", "seal", "waiting"},
+    {"protocol", "transport", "framing", "identity", "certificates", "seal", "waiting", "keeping"},
     {"link", "websocket", "lifetime"},
     {"peer", "ops", "store", "faults"},
     {"executor", "relay", "remote", "mpc.dealer", "mpc.party"},

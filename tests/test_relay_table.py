@@ -76,7 +76,7 @@ class Table(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = mock.patch.object(member.anyio, "current_time", lambda: 0.0)
+        self.clock = mock.patch.object(member.anyio, "current_time", return_value=0.0)
         self.clock.start()
         self.relay = Relay()
         self.relay.slot = slot_class()
@@ -242,7 +242,7 @@ class Table(RuleBasedStateMachine):
         assert presence.members == {number: side.member for number, side in here.items()}
         assert presence.names == {side.info.name: side.member for side in self.here}
         assert presence.lives == {side.info.incarnation: side.member for side in self.here}
-        assert {life: {m for m in members} for life, members in presence.sought.items()} == {
+        assert {life: set(members) for life, members in presence.sought.items()} == {
             life: {side.member for side in self.here if life in side.sought}
             for life in {life for side in self.here for life in side.sought}
         }

@@ -9,7 +9,8 @@ import zstandard
 from .. import wire
 from ..tensor import Array
 from .objects import failed, none_failed, ramp, same
-from .probe import Broken, Probe, Steps, frame
+from .probe import Broken, Probe
+from .steps import Steps, frame
 from .target import Case, Skip, Target, registrar
 
 CASES: List[Case] = []

@@ -10,8 +10,9 @@ import numpy as np
 from .. import ops, tensor
 from ..tensor import Array
 from .objects import failed, none_failed, ramp, same
-from .probe import Broken, Probe, Steps
+from .probe import Broken, Probe
 from .samples import CLOSE, MAGNITUDE, SAMPLES, SHAPE, Sample
+from .steps import Steps
 from .target import Case, Run, Skip, Target, registrar
 
 CASES: List[Case] = []

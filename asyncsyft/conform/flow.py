@@ -7,7 +7,8 @@ from typing import List
 from .. import wire
 from .chunks import LARGE, announce, send_all
 from .objects import failed, none_failed, ramp, same
-from .probe import WINDOW, Broken, Steps, frame
+from .probe import WINDOW, Broken
+from .steps import Steps, frame
 from .target import Case, Target, registrar
 
 CASES: List[Case] = []

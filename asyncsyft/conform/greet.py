@@ -9,7 +9,8 @@ import anyio
 from .. import wire
 from ..websocket import SUBPROTOCOL
 from .hostile import HOSTILE, Hostile
-from .probe import Broken, Steps, frame
+from .probe import Broken
+from .steps import Steps, frame
 from .target import Case, Run, Target, of_subprotocol, registrar
 
 CASES: List[Case] = []

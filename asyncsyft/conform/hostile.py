@@ -10,7 +10,7 @@ from typing import Any, List, NamedTuple, Tuple
 import msgpack
 
 from .. import wire
-from .probe import frame
+from .steps import frame
 
 #: Who notices. FRAMES: whoever cuts a message into frames. META: whoever reads the meta of that frame. CONVERSATION:
 #: whoever knows what was said before, here a conversation in which nothing was.

@@ -7,7 +7,8 @@ from typing import Any, List
 
 from .. import wire
 from ..identity import Key
-from .probe import Broken, Probe, Steps, frame
+from .probe import Broken, Probe
+from .steps import Steps, frame
 from .target import Case, Skip, Target, registrar
 
 CASES: List[Case] = []

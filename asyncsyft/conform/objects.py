@@ -9,7 +9,8 @@ import numpy as np
 from .. import tensor, wire
 from ..tensor import Array
 from ..wire import Failure
-from .probe import Broken, Probe, Steps, frame
+from .probe import Broken, Probe
+from .steps import Steps, frame
 from .target import Case, Run, Skip, Target, registrar
 
 CASES: List[Case] = []

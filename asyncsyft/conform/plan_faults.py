@@ -10,7 +10,8 @@ import numpy as np
 from .. import wire
 from .objects import failed
 from .plans import ADD, ONE, PLAN, TWO, X, Y, alone, beginning, packed, store
-from .probe import Broken, Probe, Steps
+from .probe import Broken, Probe
+from .steps import Steps
 from .target import Case, Skip, Target, registrar
 
 CASES: List[Case] = []

@@ -8,7 +8,8 @@ import msgpack
 import numpy as np
 
 from .objects import failed, none_failed, same
-from .probe import Broken, Probe, Steps
+from .probe import Broken, Probe
+from .steps import Steps
 from .target import Case, Target, registrar
 
 CASES: List[Case] = []

@@ -10,7 +10,8 @@ from typing import List
 from .. import wire
 from .chunks import LARGE, announce, send_all
 from .objects import none_failed, ramp, same
-from .probe import Broken, Probe, Steps
+from .probe import Broken, Probe
+from .steps import Steps
 from .target import Case, Target, registrar
 
 CASES: List[Case] = []

@@ -11,7 +11,8 @@ from .chunks import announce, send_all
 from .objects import failed, none_failed, same
 from .plan_faults import refused
 from .plans import ONE, PLAN, TWO, X, Y, alone, beginning, listed, packed
-from .probe import Broken, Probe, Steps, frame
+from .probe import Broken, Probe
+from .steps import Steps, frame
 from .target import Case, Target, registrar
 
 CASES: List[Case] = []

@@ -21,7 +21,8 @@ from ..lifetime import Lifetime
 from ..websocket import SUBPROTOCOL, dial
 from ..websocket.handshake import Address, parse_url
 from ..wire import INCARNATION_SIZE
-from .probe import Broken, Probe, frame
+from .probe import Broken, Probe
+from .steps import frame
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 

@@ -13,6 +13,8 @@ from ..wire import MAX_ID, Failure
 
 #: Characters of an error's message that travel.
 MAX_MESSAGE = 1000
+#: Objects that one search gives.
+MAX_FOUND = 1024
 
 
 class Job:
@@ -26,6 +28,7 @@ class Job:
     missing = 0  # pending objects that it is parked for
     lent: Sequence[int] = ()  # captured inputs that were deleted since and are lent to it while it runs
     finished = False
+    unwritten = -1  # the last step that changed what is kept on disk
 
     def __init__(
         self, conversation: Conversation, served: Served, space: Space, steps: List[Any], body: Any, size: int
@@ -65,6 +68,16 @@ class Job:
         for out in outs:
             if space.outcome(out) is not None or (out in space.pending and out not in self.made):
                 raise Refused(f"object {out} is there already; objects are written once")
+
+    def check_free(self, base: Any, most: Any) -> Tuple[int, int]:
+        """The two, checked. Raises: Refused unless so many ids from one on are free, LimitExceeded if there are too many objects."""
+        if type(base) is not int or type(most) is not int or not 0 <= most <= MAX_FOUND:
+            raise Refused(f"a search gives at most {MAX_FOUND} objects, from an id on")
+        if not 0 < base <= MAX_ID - most or any(self.space.knows(alias) for alias in range(base, base + most)):
+            raise Refused(f"the {most} ids from {base} on are not free")
+        if self.space.taken + most > MAX_OBJECTS:
+            raise LimitExceeded(f"one driver holds at most {MAX_OBJECTS} objects at a worker")
+        return base, most
 
     def fail(self, step: int, error: Exception, op: str, outs: Tuple[int, ...]) -> Failure:
         """A step went wrong: note it, and poison its results."""

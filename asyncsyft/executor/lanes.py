@@ -10,7 +10,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from .. import program, tensor, wire
-from ..errors import Cancelled, LimitExceeded, Refused, RemoteProtocolError
+from ..errors import Cancelled, LimitExceeded, OpFailed, Refused, RemoteProtocolError
 from ..protocol import Conversation, Served
 from ..store import Outcome, Store
 from ..wire import Buffer, ChunkOf, Program
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 #: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
 COPIED = 1 << 12
-_BARRIERS = frozenset((program.SEARCH, program.PLANS))
+_BARRIERS = frozenset((program.SEARCH, program.PLANS, program.RECALL))
 
 
 class LaneQueue:
@@ -80,7 +80,8 @@ class Executor:
             # As most do, it ran to its end here, and need not be queued.
             conversation.consumed(served.lane, size, job.generation)
             self._ran(job)
-            conversation.done(served)
+            if not job.outstanding:
+                conversation.done(served)
             return
         self.jobs[conversation, served.id] = job
         for index in chunked:
@@ -287,6 +288,23 @@ class Executor:
             logger.debug("%s: request %d has run, %d steps", self.worker, job.served.id, len(job.steps))
         if job.values or job.failures:
             self._hand_over(job)
+        if job.unwritten >= 0:
+            self._confirm(job, job.unwritten)
+
+    def _confirm(self, job: Job, step: int) -> None:
+        """Answer a job only when what it changed is on disk."""
+        kept = self.store.kept
+        if kept is None or kept.is_written:
+            return
+
+        def told(error: Optional[OpFailed]) -> None:
+            if error is not None:
+                job.fail(step, error, raw_op(job.steps[step]), ())
+            self.answered_later(job)
+
+        job.outstanding += 1
+        self.jobs[job.conversation, job.served.id] = job
+        kept.confirm(told)
 
     @staticmethod
     def _take_back(job: Job) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from operator import length_hint
 from typing import Any, Dict, List, Optional, Sequence
 
+import numpy as np
+
 from .. import ops
 from ..errors import AsyncSyftError, LimitExceeded, OpFailed, Refused, UnknownOp
+from ..keeping import Record
 from ..ops import Spec
 from ..program import PlanData
 from ..tensor import Array
@@ -24,11 +27,13 @@ STEP_MEMORY = 512
 class State:
     """What plans of one model keep between calls: arrays by name, rebound and never written into."""
 
-    __slots__ = ("name", "arrays", "version")
+    __slots__ = ("name", "arrays", "version", "mark", "key")
 
     def __init__(self, name: str, arrays: Dict[str, Array]) -> None:
         self.name, self.arrays = name, arrays
         self.version = 1
+        #: By which a driver knows it as its own, and under what it is kept beyond the driver's life, if it is.
+        self.mark, self.key = b"", None  # type: bytes, Optional[Key]
 
     @property
     def nbytes(self) -> int:
@@ -39,6 +44,16 @@ class State:
         """As a list of what a worker holds shows it."""
         arrays = {name: [array.dtype.name, list(array.shape)] for name, array in self.arrays.items()}
         return {"kind": "state", "name": self.name, "version": self.version, "nbytes": self.nbytes, "arrays": arrays}
+
+    def is_like(self, other: State) -> bool:
+        """Whether another has the same names, dtypes and shapes."""
+        forms = [{name: (a.dtype, a.shape) for name, a in one.arrays.items()} for one in (self, other)]
+        return forms[0] == forms[1]
+
+    def record(self) -> Record:
+        """As it is kept."""
+        about = {"version": self.version, "mark": self.mark}  # first: it may be updated meanwhile
+        return Record(about, self.arrays)
 
     def update(self, arrays: Dict[str, Array]) -> None:
         """Bind names anew, all or none. Raises: Refused for another name, dtype or shape than it has."""
@@ -58,9 +73,9 @@ class State:
 class StoredPlan:
     """A plan as a worker holds it."""
 
-    __slots__ = ("data", "constants", "calls", "_literals", "_codes")
+    __slots__ = ("data", "constants", "about", "calls", "_literals", "_codes")
 
-    def __init__(self, data: PlanData, constants: List[Array]) -> None:
+    def __init__(self, data: PlanData, constants: List[Array], about: bytes = b"") -> None:
         """Raises: UnknownOp, Refused for a step that no worker could run, or a wrong number of constants."""
         for index, step in enumerate(data.steps):
             op = ops.OPS.get(step.op)
@@ -74,6 +89,8 @@ class StoredPlan:
             raise Refused(f"plan {data.name!r} has {data.constants} constants, {len(constants)} came")
         self.data = data
         self.constants = constants
+        #: What its driver wants told again.
+        self.about = about
         # Literals are constants too: their registers follow those of the constants.
         self._literals = [item for step in data.steps for item in step.inputs if not isinstance(item, int)]
         self.calls = 0
@@ -89,6 +106,11 @@ class StoredPlan:
         data = self.data
         counts = {"steps": len(data.steps), "inputs": data.inputs, "calls": self.calls, "nbytes": self.nbytes}
         return {"kind": "plan", "name": data.name, "version": data.version, "state": data.state, **counts}
+
+    def record(self) -> Record:
+        """As it is kept: the packed form, and the constants."""
+        arrays = [np.frombuffer(self.data.pack(), np.uint8), *self.constants]
+        return Record({}, {str(at): array for at, array in enumerate(arrays)})
 
     def given(self, inputs: List[Array], state: Optional[State]) -> List[Array]:
         """The first registers of a call: the inputs and the state. Raises: Refused for a wrong number."""

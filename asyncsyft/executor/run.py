@@ -16,6 +16,7 @@ from ..program import DELETE, GET, Step
 from ..store import MAX_OBJECTS, Store
 from ..tensor import Array
 from ..wire import MAX_ID, Failure
+from . import kept
 from .compiling import own
 from .job import Job, raw_op, raw_outs
 from .plans import State, StoredPlan
@@ -210,6 +211,9 @@ def _get(job: Job, store: Store, step: Step) -> None:
 
 
 def _delete(job: Job, store: Store, step: Step) -> None:
+    if step.params.get("kept") is True:
+        for number in step.inputs:
+            kept.forget(job, store, number)
     unknown = [number for number in step.inputs if type(number) is not int or not job.space.delete(number)]
     if unknown:
         raise UnknownObject(f"no object {unknown[0]!r:.20} to delete")
@@ -226,8 +230,10 @@ def _plan(job: Job, store: Store, step: Step, inline: bool) -> None:
         raise Refused("a plan comes as a tensor of bytes")
     if inline and packed.nbytes > LONG_PACKED:
         raise Heavy
-    plan = StoredPlan(program.unpack_plan(tensor.raw(packed), store.max_plan_steps), constants)
+    data = program.unpack_plan(tensor.raw(packed), store.max_plan_steps)
+    plan = StoredPlan(data, constants, kept.about(step.params))
     store.check_room(plan.nbytes)
+    kept.plan(job, store, out, plan)
     job.space.keep(out, plan)
 
 
@@ -236,7 +242,8 @@ def _state(job: Job, store: Store, step: Step) -> None:
     names, name = step.params.get("names"), step.params.get("name")
     if type(name) is not str or len(name) > program.MAX_NAME:
         raise Refused(f"a state has a name of at most {program.MAX_NAME} characters")
-    job.space.keep(out, State(name, _by_name(names, _inputs(job, step.inputs))))
+    state = kept.marked(State(name, _by_name(names, _inputs(job, step.inputs))), step.params)
+    job.space.keep(out, kept.state(job, store, out, state))
 
 
 def _by_name(names: Any, arrays: List[Array]) -> Dict[str, Array]:
@@ -272,7 +279,9 @@ def _read(job: Job, store: Store, step: Step) -> None:
 
 def _bind(job: Job, store: Store, step: Step) -> None:
     number, *rest = step.inputs
-    _held(job, number, State).update(_by_name(step.params.get("names"), _inputs(job, rest)))
+    state = _held(job, number, State)
+    state.update(_by_name(step.params.get("names"), _inputs(job, rest)))
+    kept.changed(job, store, state)
 
 
 def _call(job: Job, store: Store, step: Step, inline: bool) -> None:
@@ -301,6 +310,7 @@ def _call(job: Job, store: Store, step: Step, inline: bool) -> None:
         store.check_room(sum([result.nbytes for result in results]))
     if code.updates and state is not None:
         state.update({name: own(registers[place]) for name, place in code.updates.items()})
+        kept.changed(job, store, state)
     for out, result in zip(step.outs, results):
         job.space.keep(out, result)
 
@@ -325,6 +335,7 @@ _NO_RESULT = frozenset(
         program.SEARCH,
         program.STATS,
         program.PLANS,
+        program.RECALL,
         program.MOVE,
         program.CLAIM,
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List, Optional, Set, Tuple
 
 import msgpack
 import numpy as np
 
 from .. import program, tensor, wire
 from ..errors import LimitExceeded, Refused, UnknownObject
+from ..keeping import Keepable, Key
 from ..program import Step
-from ..store import MAX_OBJECTS, Label
+from ..store import Label
 from ..tensor import Array
 from ..wire import Failure
+from . import kept
 from .job import Job, raw_op, raw_outs
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
 #: Tags of one object, and characters of each.
 MAX_TAGS, MAX_TAG = 32, 256
-#: Objects that one search gives.
-MAX_FOUND = 1024
+
+#: What an object stands for of all that its worker keeps.
+Entry = Tuple[Key, Keepable]
 
 
 def loop_step(executor: Executor, job: Job) -> None:
@@ -83,31 +86,43 @@ def _tag(executor: Executor, job: Job, step: Step) -> None:
     if len(texts) > 1 + MAX_TAGS or any(type(text) is not str or len(text) > MAX_TAG for text in texts):
         raise Refused(f"a name and at most {MAX_TAGS} tags are texts of at most {MAX_TAG} characters")
     if not isinstance(outcome, Failure):
-        job.space.labels[step.inputs[0]] = Label(name, tuple(tags))  # type: ignore[index]
+        number: int = step.inputs[0]  # type: ignore[assignment]
+        label = Label(name, tuple(tags))
+        kept.name(job, executor.store, number, outcome, label)
+        job.space.labels[number] = label
 
 
 def _search(executor: Executor, job: Job, step: Step) -> None:
-    """Aliases for what bears the name or the tags: of the worker's own data, and of the asking driver's."""
+    """Aliases for what bears the name or the tags: the worker's own data, the driver's, and what is kept for it."""
     wanted, base, most = (step.params.get(name) for name in ("query", "base", "most"))
     if type(wanted) is not list or any(type(tag) is not str for tag in wanted):
         raise Refused("a query is a list of texts")
-    if type(base) is not int or type(most) is not int or not 0 <= most <= MAX_FOUND:
-        raise Refused(f"a search gives at most {MAX_FOUND} objects, from an id on")
-    if not 0 < base <= wire.MAX_ID - most or any(job.space.knows(alias) for alias in range(base, base + most)):
-        raise Refused(f"the {most} ids from {base} on are not free")
-    if job.space.taken + most > MAX_OBJECTS:
-        raise LimitExceeded(f"one driver holds at most {MAX_OBJECTS} objects at a worker")
-    arrays: List[Array] = []
-    found: List[Dict[str, Any]] = []
-    for number, space in [(n, at) for at in (executor.store.own, job.space) for n in at.named(wanted)][:most]:
-        array = space.objects.get(number)
-        if array is None:
-            continue  # a program in a thread has just deleted it
-        found.append({**describe(array, space.labels.get(number)), "id": base + len(arrays)})
-        arrays.append(array)
-    job.values.append((job.index, _pack(found)))
-    for alias, array in enumerate(arrays, base):
+    base, most = job.check_free(base, most)
+    found = _labelled(executor, job, wanted)[:most]
+    told = [{**describe(array, label), "id": alias} for alias, (array, label, _) in enumerate(found, base)]
+    job.values.append((job.index, _pack(told)))
+    for alias, (array, _, entry) in enumerate(found, base):
         job.space.keep(alias, array)
+        if entry is not None:
+            job.space.kept[alias] = entry
+
+
+def _labelled(executor: Executor, job: Job, wanted: List[str]) -> List[Tuple[Array, Optional[Label], Optional[Entry]]]:
+    """What bears these as name or tags: tensors, their labels, and what they stand for of what is kept."""
+    found: List[Tuple[Array, Optional[Label], Optional[Entry]]] = []
+    known: Set[Key] = set()
+    for space in (executor.store.own, job.space):
+        for number in space.named(wanted):
+            array = space.objects.get(number)
+            if array is None:
+                continue  # a program in a thread has just deleted it
+            entry = space.kept.get(number)
+            known |= {entry[0]} if entry is not None and executor.store.is_kept(entry) else set()
+            found.append((array, space.labels.get(number), entry))
+    for key, held in kept.search(job, executor.store, wanted):
+        if key not in known:
+            found.append((held.array, Label(key.name, held.tags), (key, held)))
+    return found
 
 
 def _stats(executor: Executor, job: Job, step: Step) -> None:
@@ -117,9 +132,14 @@ def _stats(executor: Executor, job: Job, step: Step) -> None:
 
 
 def _plans(executor: Executor, job: Job, step: Step) -> None:
-    """The plans and states of the asking driver."""
+    """The plans and states of the asking driver, and those that are kept for it."""
     listed = [{"id": number, **thing.describe()} for number, thing in list(job.space.things.items())]
+    listed += kept.others(job, executor.store)
     job.values.append((job.index, _pack(listed)))
+
+
+def _recall(executor: Executor, job: Job, step: Step) -> None:
+    job.values.append((job.index, _pack(kept.recall(job, executor.store, step.params))))
 
 
 def _move(executor: Executor, job: Job, step: Step) -> None:
@@ -142,6 +162,7 @@ LOOP_STEPS_TABLE: Dict[str, Callable[[Executor, Job, Step], None]] = {
     program.SEARCH: _search,
     program.STATS: _stats,
     program.PLANS: _plans,
+    program.RECALL: _recall,
     program.MOVE: _move,
     program.FETCH: _fetch,
     program.CLAIM: _claim,

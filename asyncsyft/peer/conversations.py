@@ -84,10 +84,11 @@ class Conversations:
         self.peer.tasks.start_soon(self._hurry, talk, road, talk.generation)
 
     async def _hurry(self, talk: Conversation, road: Road, generation: int) -> None:
-        """Who is there answers a resume, and an exchange of keys, as it answers pings."""
-        await anyio.sleep(self.peer.silence)
+        """Who is there answers a resume, and an exchange of keys, as it answers pings; a link that is dead says so."""
+        longest = 2 * self.peer.silence
+        await anyio.sleep(longest)
         if self.roads.get(talk) is road and talk.generation <= generation + 1 and not talk.greeted:
-            self.end(talk, WorkerLost(f"{talk.name} did not answer within {self.peer.silence:g} s"))
+            self.end(talk, WorkerLost(f"{talk.name} did not answer within {longest:g} s"))
 
     def _detach(self, talk: Conversation) -> None:
         road = self.roads.pop(talk, None)
@@ -215,6 +216,9 @@ class Conversations:
     def _go_on(
         self, road: Road, info: PeerInfo, talk: Optional[Conversation], frame: Frame, resume: Resume
     ) -> Optional[Conversation]:
+        is_first = talk is not None and talk.generation == 1 and road.conversations.get(info.number) is talk
+        if is_first and (resume.received or resume.seen):
+            return None  # of one that was given up here: our own resume, on its way, says that this is a new one
         if talk is not None and not talk.continues(resume):
             self.end(talk, WorkerLost(f"{talk.name} gave the conversation up"))
             talk = None

@@ -1,4 +1,4 @@
-"""One process's end: its roads, who is there, and what links say to each other.
+"""One process's end: its roads, and which frame belongs to which conversation.
 
 A peer has roads (links to a relay, or straight to another peer) and, on each, one conversation with every peer that it
 talks to. It offers what its server serves; it does not know what programs mean.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,17 +23,16 @@ from ..errors import (
     Refused,
     RemoteProtocolError,
     UnknownPeer,
-    WorkerLost,
-    by_code,
 )
-from ..identity import Key, KnownPeers, prove
+from ..identity import Key, KnownPeers
 from ..link import HEARTBEAT, SILENCE, keep_alive
 from ..protocol import Conversation, Served, Server
 from ..transport import Transport
 from ..waiting import Slot, slot_class
-from ..wire import Challenge, ChunkOf, Frame, Goodbye, Hello, Parcel, PeerInfo, Peers, Program, Welcome
+from ..wire import ChunkOf, Frame, Parcel, PeerInfo, Program
 from .conversations import RESUME_GRACE, Conversations
 from .greeting import HANDSHAKE_TIMEOUT
+from .hearing import HANDLERS
 from .road import WORKER, Admit, Road
 
 logger = logging.getLogger(__name__)
@@ -237,7 +236,7 @@ class Peer:
                     raise RemoteProtocolError("a frame came before the hello")
                 self.conversations.receive(road, frame)
                 return
-            handler = _LINK_HANDLERS.get(frame.kind)
+            handler = HANDLERS.get(frame.kind)
             if handler is None:
                 raise RemoteProtocolError(f"unknown kind of frame: {frame.kind}")
             if talk is not None and talk.seal is not None:
@@ -258,116 +257,6 @@ class Peer:
             goodbye = (RemoteProtocolError.__name__, str(error)[:1000])
             road.link.send(Parcel(wire.GOODBYE, 0, goodbye), frame.sender)
 
-    def _on_challenge(self, road: Road, frame: Frame, challenge: Challenge) -> None:
-        if road.admit is not None or road.far is not None or road.hello is not None or frame.sender:
-            raise RemoteProtocolError("a challenge out of place")
-        hello = Hello(wire.VERSION, self.name, self.role, self.incarnation, road.token, self.can, self.key.public)
-        road.hello = hello._replace(proof=prove(self.key, challenge.public, hello.transcript))
-        road.link.send(Parcel(wire.HELLO, 0, road.hello))
-
-    def _on_hello(self, road: Road, frame: Frame, hello: Hello) -> None:
-        if road.admit is None or road.challenge is None or road.far is not None:
-            raise RemoteProtocolError("a hello out of place")
-        try:
-            road.grant = road.admit(hello, road.challenge, road.link.transport)
-            self._take_over(hello)
-        except AsyncSyftError as error:
-            road.link.send(Parcel(wire.GOODBYE, 0, (type(error).__name__, str(error))))
-            road.link.close(1008, str(error))
-            return
-        me = PeerInfo(0, self.name, self.role, self.incarnation, self.key.public)
-        road.link.send(Parcel(wire.WELCOME, 0, (wire.VERSION, 1, os.urandom(8), me, [], self.can)))
-        self._greeted(road, PeerInfo(0, hello.name, hello.role, hello.incarnation, hello.key))
-
-    def _take_over(self, hello: Hello) -> None:
-        """A newer link of the same life ends the older one, which may be half open. Raises: Refused for another key."""
-        for road in self.roads:
-            if road.admit is not None and road.far is not None and road.far.incarnation == hello.incarnation:
-                if road.far.key != hello.key or not hello.key:
-                    raise Refused(f"{hello.name} is linked already, and this is not the key that it proved")
-                road.link.abort(LinkClosed("a newer link of the same peer took its place"))
-
-    def _on_welcome(self, road: Road, frame: Frame, welcome: Welcome) -> None:
-        if road.far is not None or road.hello is None or frame.sender:
-            raise RemoteProtocolError("a welcome out of place")
-        road.number = welcome.number
-        self._greeted(road, welcome.me)
-        for info in welcome.peers:
-            self._joined(road, info)
-        if road.is_relayed and self.role == WORKER:  # drivers are told of all workers
-            road.seek(*[talk.theirs for talk in self.conversations.parked])
-
-    def _greeted(self, road: Road, far: PeerInfo) -> None:
-        road.far = far
-        self.roads.append(road)
-        logger.debug("%s: linked to %s %s", self.name, far.role, far.name)
-        road.greeted.set(None)
-        if not road.is_relayed:
-            self._joined(road, far._replace(number=0))
-
-    def _joined(self, road: Road, info: PeerInfo) -> None:
-        road.peers[info.number] = info
-        self.conversations.joined(road, info)
-        self.on_joined(road, info)
-
-    def _on_peers(self, road: Road, frame: Frame, message: Peers) -> None:
-        if frame.sender or not road.is_relayed:
-            raise RemoteProtocolError("only a relay says who is there")
-        for number, reason in message.left:
-            error = WorkerLost(f"{road.name_of(number)} left: {reason or 'goodbye'}")
-            self._left(road, number, error, for_good=not reason)
-            road.peers.pop(number, None)
-        for info in message.joined:
-            self._joined(road, info)
-
-    def _left(self, road: Road, number: int, error: AsyncSyftError, for_good: bool) -> None:
-        for to, slot in road.pings.values():
-            if to == number:
-                slot.fail(error)
-        talk = road.conversations.get(number)
-        if talk is not None and for_good:
-            self.conversations.end(talk, error)
-        elif talk is not None:
-            self.conversations.park(talk, error)
-
-    def _on_goodbye(self, road: Road, frame: Frame, message: Goodbye) -> None:
-        name = road.name_of(frame.sender)
-        if message.code == RemoteProtocolError.__name__:
-            error: AsyncSyftError = RemoteProtocolError(f"{name} says that we broke the protocol: {message.reason}")
-        elif message.code == LinkClosed.__name__:
-            error = LinkClosed(message.reason)
-        elif message.code:
-            error = by_code(message.code)(message.reason)
-        else:
-            error = WorkerLost(f"{name} said goodbye: {message.reason}")
-        if frame.sender or not road.is_relayed:
-            if road.far is None:
-                road.link.error = road.link.error or error
-            self._left(road, frame.sender, error, for_good=True)
-        elif isinstance(error, Refused):
-            road.link.error = road.link.error or error
-        else:
-            road.link.error = road.link.error or LinkClosed(f"the relay said goodbye: {message.reason}")
-
-    def _on_ping(self, road: Road, frame: Frame, message: None) -> None:
-        road.link.send(Parcel(wire.PONG, 0, ()), frame.sender, frame.id)
-
-    def _on_pong(self, road: Road, frame: Frame, message: None) -> None:
-        number, slot = road.pings.get(frame.id, (-1, None))
-        if slot is not None and number == frame.sender:
-            slot.set(None)
-
-    def _on_refused(self, road: Road, frame: Frame, message: wire.Refused) -> None:
-        if frame.sender or not road.is_relayed:  # the far end does not know, or want, this conversation any more
-            talk, info = road.conversations.get(frame.sender), road.peers.get(frame.sender)
-            kind = Refused if message.code == Refused.__name__ else WorkerLost
-            error = kind(f"{road.name_of(frame.sender)} refused to go on: {message.reason}")
-            self._left(road, frame.sender, error, for_good=True)
-            if talk is not None and talk.generation > 1 and info is not None:
-                self.on_joined(road, info)  # what was had with it is gone, and it is there for something new
-        else:  # the relay has nobody of that number now: who it was may come back under another
-            self._left(road, message.to, by_code(message.code)(message.reason), message.code != UnknownPeer.__name__)
-
     def close(self, reason: str = "") -> None:
         """Say goodbye on every road and close it."""
         self.closing = True
@@ -378,15 +267,3 @@ class Peer:
             if road.is_relayed and not road.link.closed:
                 road.link.send(Parcel(wire.GOODBYE, 0, ("", reason)))
             road.link.close(1000, reason)
-
-
-_LINK_HANDLERS: Dict[int, Callable[[Peer, Road, Frame, Any], None]] = {
-    wire.CHALLENGE: Peer._on_challenge,
-    wire.HELLO: Peer._on_hello,
-    wire.WELCOME: Peer._on_welcome,
-    wire.PEERS: Peer._on_peers,
-    wire.GOODBYE: Peer._on_goodbye,
-    wire.PING: Peer._on_ping,
-    wire.PONG: Peer._on_pong,
-    wire.REFUSED: Peer._on_refused,
-}

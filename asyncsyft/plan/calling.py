@@ -14,7 +14,7 @@ from ..ops import Spec
 from ..remote import Recorder, RemoteTensor
 from ..remote.handle import Place
 from ..remote.steps import different_workers
-from . import data, show
+from . import data, recalling, show
 from .arguments import Rebuild, build, flatten, split
 from .data import Recorded
 from .drawing import Graph
@@ -272,6 +272,20 @@ class Plan:
         loaded = data.from_bytes(packed)
         made = Plan(None, loaded.name, loaded.state, loaded.version)
         made._recorded.update(enumerate(loaded.recorded))
+        return made
+
+    @staticmethod
+    async def recall(worker: Place, name: str) -> Plan:
+        """The plan that a worker keeps on disk for this driver under a name, with its state as it is there.
+
+        Raises: UnknownObject if it keeps none, UnknownOp if it cannot keep anything, LinkError.
+        """
+        found = await recalling.fetch(worker, name)
+        made = Plan.from_bytes(found.packed)
+        for recorded, number in zip(made.recorded, found.plans):
+            recorded.adopt(worker.recorder, number)
+        if made.state is not None:
+            await made.state.recall(worker)
         return made
 
 

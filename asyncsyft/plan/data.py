@@ -25,6 +25,8 @@ FORMAT, FORMAT_VERSION = "asyncsyft plan", 1
 MAX_FORM = 32
 #: Combinations of shapes for which one recording remembers what it gives.
 MAX_OUTPUTS = 256
+#: Bytes of what a worker that keeps a plan is asked to tell of it again.
+MAX_ABOUT = 1 << 16
 
 
 class Recorded(Kept):
@@ -46,6 +48,8 @@ class Recorded(Kept):
         super().__init__()
         self.data, self.constants, self.inputs, self.outputs = data, constants, inputs, outputs
         self.form, self.origins = form, origins
+        #: What the state is called that it is called with.
+        self.state_name = ""
         self.params = {"state": True} if data.state else None
         self._outputs: Dict[Tuple[Spec, ...], Sequence[Spec]] = {}  # for inputs of other shapes
 
@@ -76,7 +80,13 @@ class Recorded(Kept):
 
     def _store(self) -> Tuple[str, List[Array], Dict[str, Any]]:
         packed = np.frombuffer(self.data.pack(), np.uint8)
-        return program.PLAN, [packed, *self.constants], {}
+        return program.PLAN, [packed, *self.constants], {"about": self._about()}
+
+    def _about(self) -> bytes:
+        """What a worker that keeps it tells of it again: see ``recalling.py``. b"" if that would be too much."""
+        specs = [[_plain(spec) for spec in side] for side in (self.inputs, self.outputs)]
+        about: bytes = msgpack.packb([*specs, self.form, self.state_name])
+        return about if len(about) <= MAX_ABOUT else b""
 
     def registers(self, state: Mapping[str, Spec], inputs: Optional[Sequence[Spec]] = None) -> List[Spec]:
         """The spec of each register, for these inputs or those that it was recorded for.
@@ -138,7 +148,7 @@ def from_bytes(data: bytes) -> Loaded:
             arrays = {str(word): tensor.from_npy(npy) for word, npy in held["arrays"].items()}
             state = State(held["name"], **arrays)
         specs = state.specs if state is not None else {}
-        return Loaded(name, version, [_recorded(entry, specs) for entry in entries], state)
+        return Loaded(name, version, [_recorded(entry, specs, state) for entry in entries], state)
     except (
         ValueError,
         TypeError,
@@ -154,11 +164,12 @@ def from_bytes(data: bytes) -> Loaded:
         raise RemoteProtocolError(f"no plan: {error}") from None
 
 
-def _recorded(plain: Any, state: Mapping[str, Spec]) -> Recorded:
+def _recorded(plain: Any, state: Mapping[str, Spec], held: Optional[State]) -> Recorded:
     data = program.unpack_plan(plain["plan"], len(plain["plan"]))
     constants = [tensor.from_npy(npy) for npy in plain["constants"]]
     inputs, outputs = [_spec(spec) for spec in plain["inputs"]], [_spec(spec) for spec in plain["outputs"]]
     made = Recorded(data, constants, inputs, outputs, plain["form"])
+    made.state_name = held.name if held is not None else ""
     if (len(inputs), len(constants)) != (data.inputs, data.constants) or not set(data.state) <= set(state):
         raise ValueError("not the inputs, constants or state of the plan")
     registers = made.registers(state)

@@ -5,6 +5,7 @@ It knows what it starts with; what became of it since is at the workers, at each
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, List, Mapping, Tuple
 
 from .. import program, tensor
@@ -14,6 +15,7 @@ from ..remote import RemoteTensor
 from ..remote.handle import Place
 from ..remote.steps import different_workers
 from ..tensor import Array
+from .recalling import recalled
 from .storing import Kept
 
 
@@ -37,6 +39,8 @@ class State(Kept):
         except Refused as error:
             raise ValueError(error.message) from None
         self.name = name
+        #: By which a worker that keeps it on disk knows it again.
+        self.mark = os.urandom(16)
         self.arrays: Dict[str, Array] = {word: _frozen(array) for word, array in arrays.items()}
         self.specs = {word: Spec(array.dtype, array.shape) for word, array in self.arrays.items()}
 
@@ -46,7 +50,15 @@ class State(Kept):
         raise AttributeError(f"a state has no attribute {name!r}{hint if held else ''}")
 
     def _store(self) -> Tuple[str, List[Array], Dict[str, Any]]:
-        return program.STATE, list(self.arrays.values()), {"name": self.name, "names": list(self.arrays)}
+        return (
+            program.STATE,
+            list(self.arrays.values()),
+            {
+                "name": self.name,
+                "names": list(self.arrays),
+                "mark": self.mark,
+            },
+        )
 
     async def get(self, worker: Place) -> Dict[str, Array]:
         """The arrays as they are at a worker, once all that was recorded for it has run.
@@ -104,6 +116,23 @@ class State(Kept):
             value = _frozen(value)
         check(self.specs, name, value)
         return value
+
+    async def recall(self, worker: Place) -> bool:
+        """Go on, at a worker, with what it keeps on disk for this driver under the state's name; False if nothing.
+
+        Raises: TypeError if that has other names, dtypes or shapes, UnknownOp if the worker cannot keep anything.
+        """
+        recorder = worker.recorder
+        found = await recalled(recorder, "state", self.name, self.mark)
+        if not found:
+            return False
+        kept = found[0].get("arrays")
+        mine = {name: [spec.dtype.name, list(spec.shape)] for name, spec in self.specs.items()}
+        if kept != mine:
+            recorder.forgotten.append(found[0]["id"])
+            raise TypeError(f"{worker.name} keeps another state under the name {self.name!r}: {kept!r:.300}")
+        self.adopt(recorder, found[0]["id"])
+        return True
 
     def forget(self, worker: Place) -> bool:
         """Delete it at a worker: who needs it there again finds it as it was first. False if it is not there.

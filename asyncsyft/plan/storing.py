@@ -47,17 +47,27 @@ class Kept:
                 _record(recorder, [op, number], arrays, params, depth + 1)
             finally:
                 current_scope.reset(scope)
-            self._copies = [copy for copy in self._copies if self.serial in copy[1]]  # the others are gone
-            self._copies.append((recorder.forgotten, recorder.stored, number))
-            recorder.stored[self.serial] = number
+            self._note(recorder, number)
         return number
+
+    def adopt(self, recorder: Recorder, number: int) -> None:
+        """The object of that id at a worker is a copy; one that it had there before is let go."""
+        before = recorder.stored.get(self.serial)
+        if before is not None:
+            recorder.forgotten.append(before)
+        self._note(recorder, number)
+
+    def _note(self, recorder: Recorder, number: int) -> None:
+        self._copies = [copy for copy in self._copies if self.serial in copy[1]]  # the others are gone
+        self._copies.append((recorder.forgotten, recorder.stored, number))
+        recorder.stored[self.serial] = number
 
     def drop_at(self, recorder: Recorder, depth: int) -> bool:
         """Forget the copy at a worker; False if there is none."""
         number = recorder.stored.pop(self.serial, None)
         if number is None:
             return False
-        recorder.record([program.DELETE, 0, [number]], depth)
+        recorder.record([program.DELETE, 0, [number], {"kept": True}], depth)
         return True
 
 

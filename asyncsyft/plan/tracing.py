@@ -116,7 +116,9 @@ class Tracer:
             {name: new[number] for name, number in updates.items()},
         )
         arrays, inputs = [array for _, array in constants], [handle.spec for handle in self.inputs]
-        return Recorded(data, arrays, inputs, [h.spec for h in outputs], form, [origin for _, origin in kept])
+        made = Recorded(data, arrays, inputs, [h.spec for h in outputs], form, [origin for _, origin in kept])
+        made.state_name = self.state.name if self.state is not None else ""
+        return made
 
 
 def _renamed(step: Step, new: Dict[int, int]) -> Step:

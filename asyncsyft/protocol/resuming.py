@@ -56,6 +56,7 @@ class Resuming(Sending):
         if message.received < self.seen:
             raise RemoteProtocolError(f"received up to {message.received} where {self.seen} were answered")
         self._greeted = True
+        self.their_can = message.can
         codecs = message.can.get("codecs")
         self._they_expand = type(codecs) is list and wire.ZSTD in codecs
         self._on_seen(message.seen)

@@ -57,6 +57,8 @@ class Sending:
         self.pump: Callable[[], None] = lambda: None
         #: What the far end is called, for messages, and the public key that it proved, if any.
         self.name, self.key = "", b""
+        #: What the far end said that it can do.
+        self.their_can: Dict[str, Any] = {}
         #: Under which all leaves, if anything does; and the key with which to agree on it, where one was told.
         self.seal: Optional[Seals] = None
         self.expects = b""

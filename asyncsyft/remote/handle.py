@@ -140,9 +140,9 @@ class Handle:
     # What is recorded.
 
     def delete(self) -> None:
-        """Delete it at its worker; using it afterwards is an error."""
+        """Delete it at its worker, from its disk too if it is kept there; using it afterwards is an error."""
         number, self.id = self.live_id(), 0
-        self.recorder.record([program.DELETE, 0, [number]])
+        self.recorder.record([program.DELETE, 0, [number], {"kept": True}])
 
     def move(self: H, worker: Place) -> H:
         """The tensor at another worker, sent there directly; does not wait. This one stays until it is deleted.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import random
-from typing import Any, Awaitable, Callable, Dict, List
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional
 
 import anyio
 import anyio.lowlevel
@@ -13,10 +16,15 @@ import numpy as np
 import pytest
 
 from asyncsyft import State, plan
-from asyncsyft.driver import Driver
-from asyncsyft.errors import OpFailed
+from asyncsyft.driver import Driver, connect
+from asyncsyft.errors import LinkClosed, LinkError, OpFailed, Refused, WorkerLost
+from asyncsyft.identity import Admission, Authority, Key, KnownPeers, key_text
 from asyncsyft.peer import Peer, redial
-from tests.journeys.kit import Town, town, until
+from asyncsyft.relay import Relay
+from asyncsyft.transport import Transport, memory_pair
+from asyncsyft.worker import Worker
+from tests.journeys.kit import LOOPBACK, SECONDS, Town, memory, town, until
+from tests.journeys.test_kills import RELAY, process, says
 
 pytestmark = pytest.mark.anyio
 
@@ -233,6 +241,7 @@ class Rebuilt(Town):
         super().__init__(road, None)
         self.options = options
         self.address = LOOPBACK
+        self.gate: Optional[anyio.Event] = None  # who dials waits for it
 
     async def start(self) -> None:
         """A new life of the relay, at the address of the first."""
@@ -256,6 +265,12 @@ class Rebuilt(Town):
         return f"ws://{self.address}"
 
     async def dial(self) -> Transport:
+        if self.gate is not None:
+            await self.gate.wait()
+        return await self.dial_now()
+
+    async def dial_now(self) -> Transport:
+        """A transport to the relay, if it is there."""
         if self._relay is None and self.road == "memory":
             raise LinkClosed("nobody is there")
         return await super().dial()
@@ -327,7 +342,9 @@ async def test_a_relay_process_that_is_killed_under_load(anyio_backend: str) -> 
             await counts(driver, 0)
             turns.append(1)
 
-    port = free_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     with anyio.fail_after(SECONDS):
         with process(RELAY, f"127.0.0.1:{port}", anyio_backend) as running:
             url = await says(running)
@@ -346,7 +363,6 @@ async def test_a_relay_process_that_is_killed_under_load(anyio_backend: str) -> 
                         tasks.cancel_scope.cancel()
                         await driver.flush()
                         assert driver["alice"] is alice
-                        await driver.aclose_early() if False else None
 
 
 # Names belong to those who prove them, also to a relay that remembers nothing.
@@ -357,10 +373,6 @@ FAR = 4_000_000_000
 
 def token(name: str, key: Optional[Key] = None) -> str:
     return AUTHORITY.issue([name], ["worker", "driver"], expires=FAR, key=key.public if key else None)
-
-
-def pinned() -> KnownPeers:
-    return KnownPeers({"alice": KEY.public, "driver": OTHER.public})
 
 
 ALICES: Dict[str, Dict[str, Any]] = {
@@ -375,33 +387,204 @@ IMPOSTORS: List[Dict[str, Any]] = [
 ]
 
 
+async def impostors(made: Rebuilt) -> None:
+    """All of them try, and none comes in."""
+    for shown in IMPOSTORS:
+        async with Worker("alice", key=shown.get("key"), token=shown.get("token")) as impostor:
+            with pytest.raises(Refused):
+                await impostor.join(await made.dial_now())
+
+
 @pytest.mark.parametrize("proof", ALICES)
 async def test_a_restarted_relay_gives_alice_only_to_alice(proof: str, relayed: str) -> None:
-    async def impostors(made: Rebuilt) -> None:
-        for shown in IMPOSTORS:
-            async with Worker("alice", key=shown.get("key")) as impostor:
-                impostor._token = shown.get("token")
-                with pytest.raises(Refused):
-                    await impostor.join(await made.dial())
+    names = {"alice": key_text(KEY.public), "driver": key_text(OTHER.public)}
+    admission = Admission([AUTHORITY.public], KnownPeers(names) if "known" in proof else None)
+    shown = {"token": token("driver", OTHER), "key": OTHER, "resume_grace": LONG}
+    async with rebuilt(relayed, admission=admission) as made:
+        async with made.worker("alice", resume_grace=LONG, **ALICES[proof]), made.connect("driver", **shown) as driver:
+            (alice,) = await driver.wait_for("alice")
+            x = await alice.send(np.arange(3.0))
+            await driver.flush()
+            await impostors(made)
+            made.gate = anyio.Event()
+            await made.restart()
+            await impostors(made)  # she is not back yet
+            assert not made.relay.members
+            made.gate.set()
+            np.testing.assert_array_equal(await x.get(), np.arange(3.0))
+            await impostors(made)
+            assert driver["alice"] is alice
+            del x
+            gc.collect()
 
-    known = pinned() if "known" in proof else None
-    async with rebuilt(relayed, admission=Admission([AUTHORITY.public], known)) as made:
-        shown = {"token": token("driver", OTHER), "key": OTHER, "resume_grace": LONG}
-        async with made.worker("alice", resume_grace=LONG, **ALICES[proof]) as worker:
-            async with made.connect("driver", **shown) as driver:
+
+async def test_without_proofs_the_first_who_comes_has_the_name(relayed: str) -> None:
+    async with rebuilt(relayed) as made, made.worker("alice", resume_grace=LONG) as worker:
+        async with made.connect(resume_grace=LONG) as driver:
+            (alice,) = await driver.wait_for("alice")
+            x = await alice.send(np.arange(3.0))
+            await driver.flush()
+            made.gate = anyio.Event()
+            await made.restart()
+            async with Worker("alice") as first:
+                await first.join(await made.dial_now())
+                made.gate.set()
+                with pytest.raises(Refused, match="the name 'alice' is taken"):
+                    await worker.closed()
+                with pytest.raises(WorkerLost, match=r"object \d+ \(float64\[3\]\) is gone: alice was started anew"):
+                    await x.get()
+                await driver.wait_for("alice")
+                assert driver["alice"].conversation.theirs == first.peer.incarnation
+
+
+async def test_a_newer_link_with_her_key_wins_over_one_that_is_half_open() -> None:
+    async with town("memory", "alice", resume_grace=LONG, key=KEY) as made, made.connect(resume_grace=LONG) as driver:
+        (alice,) = await driver.wait_for("alice")
+        x = await alice.send(np.arange(3.0))
+        await driver.flush()
+        near = memory(made.dialled[0])
+        near.peer.pause()
+        near.peer, far = memory_pair()[0], near.peer  # what alice does is not seen there any more
+        async with Worker("alice", key=OTHER) as impostor:
+            with pytest.raises(Refused, match="the name 'alice' is taken"):
+                await impostor.join(await made.dial())
+        assert not far._over
+        near.abort()
+        np.testing.assert_array_equal(await x.get(), np.arange(3.0))
+        assert far._over
+        assert driver["alice"] is alice
+        assert len(made.relay.members) == 2
+        del x
+        gc.collect()
+
+
+# What does not come back.
+
+
+@pytest.mark.parametrize("proof", [{}, {"key": KEY}], ids=["no key", "a key"])
+async def test_a_worker_that_was_started_anew_takes_its_objects_along(proof: Any, relayed: str) -> None:
+    async with town(relayed) as made, made.connect(resume_grace=LONG) as driver:
+        async with AsyncExitStack() as stack:
+            worker = await stack.enter_async_context(Worker("alice", made.dial, resume_grace=LONG, **proof))
+            (alice,) = await driver.wait_for("alice")
+            x = await alice.send(np.zeros((2, 3), "f4"))
+            await driver.flush()
+            failed: List[str] = []
+
+            async def wait() -> None:
+                with pytest.raises(WorkerLost) as caught:
+                    await x.get()
+                failed.append(str(caught.value))
+
+            async with anyio.create_task_group() as tasks:
+                worker.executor.program = lambda *args: None  # type: ignore[method-assign] # it is never answered
+                tasks.start_soon(wait)
+                await until(lambda: alice.conversation.unanswered)
+                worker.peer.resume_grace = 0  # it does not dial again
+                for road in list(worker.peer.roads):
+                    road.link.transport.abort()
+                await until(lambda: len(made.relay.members) == 1)
+                assert not failed
+                async with made.worker("alice", **proof):
+                    await until(lambda: failed)
+                    named = f"object {x.id} (float32[2, 3]) is gone: alice was started anew"
+                    assert failed[0].startswith(named)
+                    for use in (lambda: x + x, lambda: x + 1, lambda: x.sum(), lambda: x.tag("a"), x.delete):
+                        with pytest.raises(WorkerLost) as caught:
+                            use()
+                        assert str(caught.value).startswith(named)
+                    for ask in (x.get, x.info):
+                        with pytest.raises(WorkerLost) as caught:
+                            await ask()
+                        assert str(caught.value).startswith(named)
+                    (again,) = await driver.wait_for("alice")
+                    assert again is not alice
+                    y = await again.send(np.ones(2))
+                    np.testing.assert_array_equal(await y.get(), np.ones(2))
+                    del y
+                    gc.collect()
+
+
+async def test_a_worker_that_does_not_come_back_is_lost_when_the_grace_is_over(relayed: str) -> None:
+    async with town(relayed) as made, made.connect(resume_grace=0.05) as driver:
+        async with made.worker("alice") as worker:
+            (alice,) = await driver.wait_for("alice")
+            x = await alice.send(np.zeros(3))
+            await driver.flush()
+            for road in list(worker.peer.roads):
+                road.link.transport.abort()
+            await until(lambda: driver.peer.conversations.parked)
+            assert driver["alice"] is alice  # not yet
+            with pytest.raises(WorkerLost, match=r"object \d+ .* alice is lost, and did not come back within 0.05 s"):
+                await x.get()
+            assert not driver.workers
+
+
+@pytest.mark.parametrize("patient", ["driver", "worker"])
+async def test_who_waited_longer_is_told_that_the_other_gave_up(patient: str, road: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(redial, "pauses", lambda: itertools.repeat(0.15))
+    graces = {"driver": 0.02, "worker": 0.02, patient: LONG}
+    async with town(road, "alice", resume_grace=graces["worker"]) as made:
+        async with made.connect(resume_grace=graces["driver"]) as driver:
+            (alice,) = await driver.wait_for("alice")
+            x = await alice.send(np.zeros(3))
+            await driver.flush()
+            for road_ in list(driver.peer.roads):
+                road_.link.transport.abort()
+            with pytest.raises(LinkError):
+                await x.get()
+            (again,) = await driver.wait_for("alice")
+            assert again is not alice
+            y = await again.send(np.ones(2))
+            np.testing.assert_array_equal(await y.get(), np.ones(2))
+            worker = made.workers["alice"]
+            await until(lambda: len(worker.store.spaces) == 1)
+            assert worker.store.objects == 1
+            del y
+            gc.collect()
+
+
+async def test_a_driver_or_a_worker_that_closes_while_it_dials_again_does_so_at_once(relayed: str) -> None:
+    async with rebuilt(relayed) as made:
+        async with made.worker("alice", resume_grace=LONG) as worker:
+            async with made.connect(resume_grace=LONG) as driver:
                 (alice,) = await driver.wait_for("alice")
-                x = await alice.send(np.arange(3.0))
+                x = await alice.send(np.zeros(3))
                 await driver.flush()
-                await impostors(made)
-                worker.peer.resume_grace, hold = LONG, anyio.Event()
-                dial = worker_dial(worker, hold)
-                await made.restart()
-                await impostors(made)  # she is not back yet, and they are there before her
-                assert "alice" not in made.relay.presence.names
-                hold.set()
-                np.testing.assert_array_equal(await x.get(), np.arange(3.0))
-                await impostors(made)
-                assert driver["alice"] is alice
-                assert dial
-                del x
-                gc.collect()
+                await made.kill()
+                await until(lambda: not driver.peer.roads and not worker.peer.roads)
+                begun = anyio.current_time()
+            assert anyio.current_time() - begun < 1
+            with pytest.raises(LinkError, match="closed here"):
+                await x.get()
+            assert worker.peer.conversations.parked
+            begun = anyio.current_time()
+        assert anyio.current_time() - begun < 1
+        assert not worker.store.spaces
+        assert not worker.peer.conversations.by_life
+        await made.start()
+
+
+async def test_who_is_refused_when_it_dials_again_is_told_so_everywhere(relayed: str) -> None:
+    revoked: List[str] = []
+    admission = Admission([AUTHORITY.public], revoked=revoked)
+    async with rebuilt(relayed, admission=admission) as made:
+        theirs = AUTHORITY.issue(["alice"], ["worker"], expires=FAR, id="hers")
+        ours = AUTHORITY.issue(["driver"], ["driver"], expires=FAR, id="ours")
+        async with made.worker("alice", resume_grace=LONG, token=theirs) as worker:
+            async with made.connect("driver", resume_grace=LONG, token=ours) as driver:
+                (alice,) = await driver.wait_for("alice")
+                x = await alice.send(np.zeros(3))
+                await driver.flush()
+                revoked += ["hers", "ours"]
+                for peer in (driver.peer, worker.peer):
+                    peer.roads[0].link.transport.abort()
+                with pytest.raises(Refused, match="token hers was revoked"):
+                    await worker.closed()
+                with pytest.raises(Refused, match="token ours was revoked"):
+                    await x.get()
+                with pytest.raises(Refused, match="token ours was revoked"):
+                    x + x
+                with pytest.raises(Refused, match="token ours was revoked"):
+                    await driver.wait_for("alice")
+                assert not driver.workers
