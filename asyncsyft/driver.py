@@ -17,7 +17,7 @@ import anyio.lowlevel
 
 from . import program, tensor, wire
 from .compression import AUTO, Policy
-from .errors import AsyncSyftError, LinkClosed, Refused, UnknownPeer, WorkerLost
+from .errors import AsyncSyftError, LinkClosed, Refused, UnknownPeer, WorkerLost, fresh
 from .identity import Key, KnownPeers, Path, known_peers as pinned
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
@@ -181,7 +181,7 @@ class Driver(Lifetime):
         """
         worker = self.workers.get(name)
         if worker is None and name in self._strangers:
-            raise self._strangers[name]
+            raise fresh(self._strangers[name])
         if worker is None:
             here = ", ".join(sorted(self.workers)) or "none"
             raise UnknownPeer(f"no worker {name!r} is there; workers: {here}")
@@ -196,9 +196,9 @@ class Driver(Lifetime):
         """
         while any(name not in self.workers for name in names):
             if self.refused is not None:
-                raise self.refused
+                raise fresh(self.refused)
             for stranger in [self._strangers[name] for name in names if name in self._strangers]:
-                raise stranger
+                raise fresh(stranger)
             slot: Slot[None] = self.peer.slot()
             self._arrivals.append(slot)
             try:
@@ -290,7 +290,7 @@ class Driver(Lifetime):
         for talk in self.peer.conversations.parked:
             self.peer.conversations.end(talk, error)
         for slot in self._arrivals:
-            slot.fail(error)
+            slot.fail(fresh(error))
 
     def _ended(self, conversation: Conversation) -> None:
         worker = self.workers.get(conversation.name)

@@ -19,7 +19,8 @@ Timeouts are ``TimeoutError``, as ``anyio.fail_after`` raises it.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Type
+import copy
+from typing import Any, Dict, List, Optional, Type, TypeVar
 
 __all__ = [
     "AsyncSyftError",
@@ -50,6 +51,19 @@ class AsyncSyftError(Exception):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.also = []
+
+
+Error = TypeVar("Error", bound=AsyncSyftError)
+
+
+def fresh(error: Error) -> Error:
+    """A copy of an error that is kept, to be raised in its place.
+
+    What is raised gets a traceback, which keeps the frames alive that it passed, and what these hold.
+    """
+    other = copy.copy(error)
+    other.also = []
+    return other
 
 
 class LinkError(AsyncSyftError):

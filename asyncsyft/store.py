@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Pr
 import numpy as np
 
 from .errors import LimitExceeded
-from .keeping import Keepable, Kept, Key
+from .keeping import Keepable, Keeping, Key
 from .program import MAX_PLAN_STEPS
 from .tensor import Array
 from .wire import Failure
@@ -190,7 +190,7 @@ class Store:
         self.spaces: Dict[bytes, Space] = {}
         self.own = Space()
         #: What is kept on disk for drivers, if anything is.
-        self.kept: Optional[Kept] = None
+        self.kept: Optional[Keeping] = None
 
     def space(self, owner: bytes) -> Space:
         """The space of an owner (the incarnation of a driver)."""

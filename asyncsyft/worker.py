@@ -16,7 +16,7 @@ from .errors import AsyncSyftError
 from .executor import Executor
 from .executor.kept import Revive
 from .identity import Admission, Challenge, Grant, Key, KnownPeers, Path, known_peers as pinned
-from .keeping import Kept
+from .keeping import Keeping
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import OPS
@@ -120,7 +120,7 @@ class Worker(Lifetime):
         self._lost = self.peer.slot()
         if self._keep is not None:
             room = self.store.limit - self.store.nbytes
-            self.store.kept = Kept(os.fspath(self._keep), room, Revive(self.store))
+            self.store.kept = Keeping(os.fspath(self._keep), room, Revive(self.store))
             await self._tasks.start(self.store.kept.run)
         if self._listen is not None:
             self._tasks.start_soon(self._review)
@@ -140,8 +140,6 @@ class Worker(Lifetime):
             await self.peer.quiet()
         self.peer.close("the worker ends")
         await self.peer.drained()
-        if self.store.kept is not None:
-            await self.store.kept.written()
 
     async def _idle(self) -> None:
         """Return when no program is running or waiting."""

@@ -68,13 +68,17 @@ class Key(NamedTuple):
     def _worst(self, values: Sequence[float]) -> float:
         return max(values) if self.at_most else min(values)
 
-    def value(self, figures: Figures) -> float:
-        """The ratio of the medians."""
-        ratios = []
+    def ratios(self, figures: Figures) -> Dict[str, float]:
+        """Of each pair, by the name of the figure above: the ratio of the medians."""
+        ratios = {}
         for above, below in self.pairs:
             under = median(below.by_round(figures)) if isinstance(below, Quantity) else below
-            ratios.append(median(above.by_round(figures)) / under)
-        return self._worst(ratios)
+            ratios[above.figure] = median(above.by_round(figures)) / under
+        return ratios
+
+    def value(self, figures: Figures) -> float:
+        """The worst of the ratios."""
+        return self._worst(list(self.ratios(figures).values()))
 
     def by_round(self, figures: Figures) -> List[float]:
         """The ratio in each round."""

@@ -70,6 +70,7 @@ def report(taken: Taken, keys: Mapping[str, Key]) -> Report:
             "target": key.target,
             "at_most": key.at_most,
             "reached": key.reached(results[name]),
+            "ratios": key.ratios(taken.figures),
             "by_round": spread(key.by_round(taken.figures)),
         }
     figures = summary(taken.figures)

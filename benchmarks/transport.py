@@ -87,6 +87,14 @@ KEYS: Dict[str, Key] = {
         2.5,
         "zstd left to itself / off: fixed-precision int64 over 100 Mbit/s, the worse way",
     ),
+    "sealed_vs_clear": Key(
+        tuple(
+            Pair(more(f"asyncsyft-sealed.{each}", "sealed"), more(f"asyncsyft-sealed.{each}", "clear"))
+            for each in ("calls", "send", "get")
+        ),
+        0.6,
+        "sealed end to end / in the clear, the worst of the awaited calls and 64 MiB each way",
+    ),
     "trio_vs_asyncio": _ratio("asyncsyft-trio.calls", "asyncsyft.calls", 0.5, "the awaited calls, on trio / asyncio"),
 }
 

@@ -18,7 +18,8 @@ from benchmarks.ends import BenchmarkFailed, Figure, Usage, interpreter, process
 from benchmarks.keys import Key, Pair, cpu, gain, rate
 from benchmarks.report import report, table
 from benchmarks.rounds import Run, Taken, run
-from benchmarks.stacks import OWN, STACKS, Place
+from benchmarks.stacks import OWN, STACKS, WARM_UP, Measure, Place, Sample
+from benchmarks.stacks.turns import alternating
 from benchmarks.throttle import FEWEST, MOST, Pace, Throttle, address
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 9), reason="the benchmarks compare with what needs 3.9 or later")
@@ -37,6 +38,7 @@ ISSUE = [
     "relay_cpu_vs_websockets",
     "zstd_auto_worst",
     "zstd_auto_100mbit",
+    "sealed_vs_clear",
     "trio_vs_asyncio",
 ]
 
@@ -77,6 +79,7 @@ def test_a_key_of_several_pairs_is_the_worst_of_them() -> None:
     pairs = (Pair(rate("ours.calls"), rate("theirs.echo")), Pair(rate("theirs.echo"), 100.0))
     assert Key(pairs, 1.0, "").value(figures) == 0.5
     assert Key(pairs, 1.0, "").by_round(figures) == [0.4, 0.6, 0.5]
+    assert Key(pairs, 1.0, "").ratios(figures) == {"ours.calls": 4.0, "theirs.echo": 0.5}
     assert Key(pairs, 1.0, "", at_most=True).value(figures) == 4.0
     assert Key(pairs, 1.0, "").needs() == {"ours": {"calls"}, "theirs": {"echo"}}
 
@@ -113,6 +116,24 @@ def test_only_what_a_key_needs_is_measured() -> None:
     assert transport.wanted(words) == {"asyncsyft-relay": {"calls"}, "asyncsyft": {"calls"}, "tcp": None}
     with pytest.raises(BenchmarkFailed, match="'nonsense' is neither a key nor a stack"):
         transport.keys_and_stacks("nonsense")
+
+
+def test_settings_take_turns_and_each_has_a_rate_of_its_own() -> None:
+    taken_turns: List[str] = []
+
+    def setting(name: str, operations: float) -> Measure:
+        async def take(seconds: float) -> Sample:
+            assert seconds == 0.25
+            taken_turns.append(name)
+            return Sample(operations, 0.5, "MB")
+
+        return take
+
+    both = alternating({"fast": setting("fast", 8.0), "slow": setting("slow", 2.0)}, least=3, turn=0.25)
+    assert asyncio.run(both(1.5)) == Sample(30.0, 3.0, "MB", {"fast": 16.0, "slow": 4.0})
+    assert all(set(taken_turns[at : at + 2]) == {"fast", "slow"} for at in (0, 2, 4))
+    assert asyncio.run(both(WARM_UP)).seconds == 1.0
+    assert asyncio.run(both(4.5)).seconds == 5.0
 
 
 # Real processes.
@@ -299,7 +320,8 @@ def full_report() -> Dict[str, Any]:
     def anything(name: str) -> List[Figure]:
         usage = Usage(0.1, 9_000_000, 1_000_000)
         servers = STACKS[name.partition(".")[0]].servers
-        return [Figure(100.0, 1.0, "calls", dict.fromkeys((*servers, "client"), usage), {"auto": 9.0, "never": 3.0})]
+        more = {"auto": 9.0, "never": 3.0, "sealed": 2.0, "clear": 4.0}
+        return [Figure(100.0, 1.0, "calls", dict.fromkeys((*servers, "client"), usage), more)]
 
     needed = {
         f"{stack}.{each}" for key in transport.KEYS.values() for stack, all_ in key.needs().items() for each in all_

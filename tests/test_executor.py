@@ -579,7 +579,7 @@ def test_huge_arrays_cost_nothing(shape: List[int]) -> None:
 
 
 def test_too_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("store", "executor.run", "executor.job", "executor.steps"):
+    for module in ("store", "executor.run", "executor.job"):
         monkeypatch.setattr(f"asyncsyft.{module}.MAX_OBJECTS", 5)
     room = Room()
     room.put(1, 1.0)

@@ -936,6 +936,9 @@ class Roads(RuleBasedStateMachine):
     def arrive(self, side: int, count: int) -> None:
         frames, self.wires[side] = self.wires[side][:count], self.wires[side][count:]
         for one in frames:
+            (said,) = wire.frames(memoryview(one))
+            if said.kind == wire.RESUME:  # whoever lost no more than a road can always go on
+                assert self.ends[1 - side].continues(wire.parse(said))
             deliver(self.ends[1 - side], one)
 
     @rule(rounds=st.integers(1, 4))

@@ -6,19 +6,21 @@ import inspect
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, List
 
 import pytest
 
 from asyncsyft import link, ops, peer, program, protocol, relay, store, tensor, wire
-from asyncsyft.executor import moves, steps
+from asyncsyft.executor import job, moves, steps
 from asyncsyft.ops.table import REQUIRED, Op
 from asyncsyft.peer import conversations
 from asyncsyft.relay import member
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "protocol.md").read_text("utf-8")
-MODULES = (wire, protocol, program, tensor, store, steps, moves, link, peer, conversations, relay, member)
+FOUND = SimpleNamespace(MAX_FOUND=job.MAX_FOUND)  # another name of that module is also a name of the wire
+MODULES = (wire, protocol, program, tensor, store, FOUND, steps, moves, link, peer, conversations, relay, member)
 
 
 def hexes() -> List[str]:
@@ -65,7 +67,9 @@ def test_its_messages() -> None:
         for kind in row[0].split(","):
             kinds[int(kind)] = [field.strip() for field in row[4].split(",") if field.strip()]
     assert set(kinds) == set(wire._DECODERS)
-    said = {name: getattr(wire, name.title() if name != "CHUNK_OF" else "ChunkOf", None) for name in vars(wire)}
+    said: Dict[str, Any] = {
+        name: getattr(wire, name.title() if name != "CHUNK_OF" else "ChunkOf", None) for name in vars(wire)
+    }
     for name, message in said.items():
         number = getattr(wire, name)
         if type(number) is int and hasattr(message, "_fields") and number in kinds:

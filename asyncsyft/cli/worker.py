@@ -46,6 +46,12 @@ from .running import Signals, run
     "--limit", type=options.Size(), default=DEFAULT_LIMIT, show_default="8GiB", help="Bytes that it holds at most."
 )
 @click.option(
+    "--keep",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Keep the tensors, plans and states that drivers name in this file, over a restart.",
+)
+@click.option(
     "--max-plan-steps",
     type=click.IntRange(min=1),
     default=MAX_PLAN_STEPS,
@@ -96,15 +102,15 @@ async def serve(
     relay: Optional[str],
     listen: Optional[str],
     limit: int,
+    keep: Optional[str],
     max_plan_steps: int,
     resume_grace: float,
     **who: Any,
 ) -> None:
     """Work until a signal comes. Raises: click.ClickException when the relay refuses the worker."""
     way = at_relay(relay, who) if relay is not None else at_home(who)
-    worker = Worker(
-        name, relay, listen=listen, limit=limit, max_plan_steps=max_plan_steps, resume_grace=resume_grace, **way
-    )
+    bounds: Dict[str, Any] = {"limit": limit, "max_plan_steps": max_plan_steps, "resume_grace": resume_grace}
+    worker = Worker(name, relay, listen=listen, keep=keep, **bounds, **way)
     for key, array in arrays.items():
         worker.store.check_room(array.nbytes)
         worker.load(key, array, tags)

@@ -12,7 +12,7 @@ from ..tensor import Array
 from ..wire import MAX_ID, Failure
 
 #: Characters of an error's message that travel.
-MAX_MESSAGE = 1000
+MAX_TEXT = 1000
 #: Objects that one search gives.
 MAX_FOUND = 1024
 
@@ -70,7 +70,10 @@ class Job:
                 raise Refused(f"object {out} is there already; objects are written once")
 
     def check_free(self, base: Any, most: Any) -> Tuple[int, int]:
-        """The two, checked. Raises: Refused unless so many ids from one on are free, LimitExceeded if there are too many objects."""
+        """The two, checked.
+
+        Raises: Refused unless so many ids from the first on are free, LimitExceeded if there are too many objects.
+        """
         if type(base) is not int or type(most) is not int or not 0 <= most <= MAX_FOUND:
             raise Refused(f"a search gives at most {MAX_FOUND} objects, from an id on")
         if not 0 < base <= MAX_ID - most or any(self.space.knows(alias) for alias in range(base, base + most)):
@@ -88,7 +91,7 @@ class Job:
             code, kind, message = "Refused", "", str(error)
         else:
             code, kind, message = "OpFailed", type(error).__name__, str(error)
-        failure = Failure(number, step, code, kind[:64], message[:MAX_MESSAGE], op[:64], number, step)
+        failure = Failure(number, step, code, kind[:64], message[:MAX_TEXT], op[:64], number, step)
         self.failures.append(failure)
         self.poison(outs, failure)
         return failure

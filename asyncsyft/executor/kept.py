@@ -17,8 +17,9 @@ from .job import Job
 from .plans import State, StoredPlan
 
 ARRAY, PLAN, STATE = "array", "plan", "state"
-#: Bytes that a driver may want told again of a plan, and of the mark by which it knows its own state.
-MAX_ABOUT, MAX_MARK = 1 << 16, 64
+#: Bytes that a driver may want told again of a plan, and of a mark by which it knows a state as its own; how many marks
+#: a state has, the oldest being forgotten.
+MAX_ABOUT, MAX_MARK, MAX_MARKS = 1 << 16, 64, 16
 
 
 def owner_of(conversation: Conversation) -> bytes:
@@ -28,9 +29,13 @@ def owner_of(conversation: Conversation) -> bytes:
     return b"name " + conversation.name.encode()
 
 
-def is_of(job: Job, number: int, key: Key, held: Keepable) -> None:
-    """Note that an object of the job's driver stands for something that is kept."""
+def _keep(job: Job, store: Store, number: int, key: Key, held: Keepable) -> None:
+    """Keep what an object of the job's driver stands for. Raises: LimitExceeded."""
+    assert store.kept is not None
+    store.check_room(max(store.kept.growth(key, held), 0))
+    store.kept.put(key, held)
     job.space.kept[number] = (key, held)
+    job.unwritten = job.index
 
 
 def name(job: Job, store: Store, number: int, array: Array, label: Label) -> None:
@@ -40,12 +45,7 @@ def name(job: Job, store: Store, number: int, array: Array, label: Label) -> Non
     before = job.space.kept.get(number)
     key = Key(owner_of(job.conversation), ARRAY, label.name)
     if label.name:
-        if before is None or before[0] != key:
-            store.check_room(array.nbytes)
-        held = Named(array, label.tags)
-        store.kept.put(key, held)
-        is_of(job, number, key, held)
-        job.unwritten = job.index
+        _keep(job, store, number, key, Named(array, label.tags))
     if before is not None and before[0] != key:
         store.kept.drop(*before)
         job.unwritten = job.index
@@ -74,15 +74,11 @@ def plan(job: Job, store: Store, number: int, stored: StoredPlan) -> None:
     """A plan was stored: it is kept with all that were recorded of the same version, and instead of other versions."""
     if store.kept is None or not stored.data.name or not stored.about:
         return
-    store.check_room(stored.nbytes)
     owner = owner_of(job.conversation)
+    _keep(job, store, number, Key(owner, PLAN, stored.data.name, stored.about), stored)
     for key, held in store.kept.of(owner, PLAN, stored.data.name):
         if isinstance(held, StoredPlan) and held.data.version != stored.data.version:
             store.kept.drop(key, held)
-    key = Key(owner, PLAN, stored.data.name, stored.about)
-    store.kept.put(key, stored)
-    is_of(job, number, key, stored)
-    job.unwritten = job.index
 
 
 def state(job: Job, store: Store, number: int, made: State) -> State:
@@ -91,13 +87,12 @@ def state(job: Job, store: Store, number: int, made: State) -> State:
         return made
     key = Key(owner_of(job.conversation), STATE, made.name)
     held = store.kept.find(key)
-    if not (isinstance(held, State) and made.mark and held.mark == made.mark and held.is_like(made)):
-        store.check_room(made.nbytes)
-        made.key, held = key, made
-        store.kept.put(key, made)
-        job.unwritten = job.index
-    is_of(job, number, key, held)
-    return held
+    if isinstance(held, State) and set(held.marks) & set(made.marks) and held.is_like(made):
+        job.space.kept[number] = (key, held)
+        return held
+    _keep(job, store, number, key, made)
+    made.key = key
+    return made
 
 
 def changed(job: Job, store: Store, one: State) -> None:
@@ -135,8 +130,9 @@ def recall(job: Job, store: Store, params: Dict[str, Any]) -> List[Dict[str, Any
             objects += held.record().arrays.values()
         elif isinstance(held, State):
             entry.update(held.describe())
-            if _mark(params):
-                held.mark = _mark(params)
+            marks = _marks(params)
+            if marks:
+                held.marks = (*marks, *[mark for mark in held.marks if mark not in marks])[:MAX_MARKS]
                 changed(job, store, held)
         if at + len(objects) > base + most:
             raise LimitExceeded(f"{kind} {name!r:.80} needs more than {most} ids")
@@ -145,7 +141,7 @@ def recall(job: Job, store: Store, params: Dict[str, Any]) -> List[Dict[str, Any
     for entry, key, held, objects in found:
         for number, thing in enumerate(objects, entry["id"]):
             job.space.keep(number, thing)
-        is_of(job, entry["id"], key, held)
+        job.space.kept[entry["id"]] = (key, held)
     return [entry for entry, *_ in found]
 
 
@@ -154,13 +150,14 @@ def about(params: Dict[str, Any]) -> bytes:
     return _short(params, "about", MAX_ABOUT)
 
 
-def _mark(params: Dict[str, Any]) -> bytes:
-    return _short(params, "mark", MAX_MARK)
+def _marks(params: Dict[str, Any]) -> Tuple[bytes, ...]:
+    mark = _short(params, "mark", MAX_MARK)
+    return (mark,) if mark else ()
 
 
 def marked(made: State, params: Dict[str, Any]) -> State:
     """A state with the mark that its driver gave it. Raises: Refused."""
-    made.mark = _mark(params)
+    made.marks = _marks(params)
     return made
 
 
@@ -184,7 +181,7 @@ class Revive:
             return Named(arrays[""], tuple(record.about["tags"]))
         if key.kind == STATE:
             made = State(key.name, arrays)
-            made.version, made.mark, made.key = record.about["version"], record.about["mark"], key
+            made.version, made.marks, made.key = record.about["version"], tuple(record.about["marks"]), key
             return made
         packed, *constants = arrays.values()
         data = program.unpack_plan(tensor.raw(packed), self._store.max_plan_steps)

@@ -6,13 +6,13 @@ It knows no jobs and no store: what a call may cost is told by its ``Code``, bef
 from __future__ import annotations
 
 from operator import length_hint
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from .. import ops
 from ..errors import AsyncSyftError, LimitExceeded, OpFailed, Refused, UnknownOp
-from ..keeping import Record
+from ..keeping import Key, Record
 from ..ops import Spec
 from ..program import PlanData
 from ..tensor import Array
@@ -27,13 +27,14 @@ STEP_MEMORY = 512
 class State:
     """What plans of one model keep between calls: arrays by name, rebound and never written into."""
 
-    __slots__ = ("name", "arrays", "version", "mark", "key")
+    __slots__ = ("name", "arrays", "version", "marks", "key")
 
     def __init__(self, name: str, arrays: Dict[str, Array]) -> None:
         self.name, self.arrays = name, arrays
         self.version = 1
-        #: By which a driver knows it as its own, and under what it is kept beyond the driver's life, if it is.
-        self.mark, self.key = b"", None  # type: bytes, Optional[Key]
+        #: By which drivers know it as their own, and under what it is kept beyond their lives, if it is.
+        self.marks: Tuple[bytes, ...] = ()
+        self.key: Optional[Key] = None
 
     @property
     def nbytes(self) -> int:
@@ -52,7 +53,7 @@ class State:
 
     def record(self) -> Record:
         """As it is kept."""
-        about = {"version": self.version, "mark": self.mark}  # first: it may be updated meanwhile
+        about = {"version": self.version, "marks": list(self.marks)}  # first: it may be updated meanwhile
         return Record(about, self.arrays)
 
     def update(self, arrays: Dict[str, Array]) -> None:

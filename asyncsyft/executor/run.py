@@ -19,7 +19,7 @@ from ..wire import MAX_ID, Failure
 from . import kept
 from .compiling import own
 from .job import Job, raw_op, raw_outs
-from .plans import State, StoredPlan
+from .plans import STEP_MEMORY, State, StoredPlan
 from .steps import LOOP_STEPS
 
 T = TypeVar("T")
@@ -232,7 +232,7 @@ def _plan(job: Job, store: Store, step: Step, inline: bool) -> None:
         raise Heavy
     data = program.unpack_plan(tensor.raw(packed), store.max_plan_steps)
     plan = StoredPlan(data, constants, kept.about(step.params))
-    store.check_room(plan.nbytes)
+    store.check_room(len(data.steps) * STEP_MEMORY)  # its constants are held already, and shared
     kept.plan(job, store, out, plan)
     job.space.keep(out, plan)
 

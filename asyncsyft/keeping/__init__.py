@@ -1,6 +1,6 @@
 """What a worker keeps on disk: the tensors, plans and states that drivers gave names, found again after its restart."""
 
 from .file import Key, Record
-from .kept import Keepable, Kept, Named
+from .table import Keepable, Keeping, Named
 
-__all__ = ["Keepable", "Kept", "Key", "Named", "Record"]
+__all__ = ["Keepable", "Keeping", "Key", "Named", "Record"]

@@ -67,11 +67,12 @@ class File:
         try:
             self._db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
             self._begin(self._db)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._explained(error) from None
 
     def _begin(self, db: sqlite3.Connection) -> None:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA page_size = 16384")
         (is_new,) = db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()
         (application,), (version,) = (db.execute(f"PRAGMA {p}").fetchone() for p in ("application_id", "user_version"))
         if not (is_new and application == version == 0):
@@ -79,6 +80,9 @@ class File:
                 raise ValueError(f"{self.path} is a database of something else than asyncsyft")
             if version != FORMAT_VERSION:
                 raise ValueError(f"{self.path} has form {version}, and this asyncsyft knows {FORMAT_VERSION} alone")
+        (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if problem != "ok":
+            raise ValueError(f"{self.path} is damaged: {problem}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_size_limit = {LOG}")
@@ -96,7 +100,7 @@ class File:
         try:
             rows = self._db.execute("SELECT id, owner, kind, name, part, about, crc FROM kept ORDER BY id").fetchall()
             for number, owner, kind, name, part, about, crc in rows:
-                if _crc(about) != crc:
+                if _crc_of(Key(owner, kind, name, part), about) != crc:
                     raise ValueError("a record is not what was written")
                 values, forms = msgpack.unpackb(about)
                 checked = [(word, *tensor.check_descr(descr, shape)) for word, descr, shape in forms]
@@ -152,7 +156,7 @@ class File:
         forms = [[word, tensor.descriptor(a.dtype), list(a.shape)] for word, a in record.arrays.items()]
         about = msgpack.packb([record.about, forms])
         insert = "INSERT INTO kept (owner, kind, name, part, about, crc) VALUES (?, ?, ?, ?, ?, ?)"
-        number = db.execute(insert, (*key, about, _crc(about))).lastrowid
+        number = db.execute(insert, (*key, about, _crc_of(key, about))).lastrowid
         for at, data in enumerate(_pieces(record.arrays.values())):
             db.execute("INSERT INTO pieces VALUES (?, ?, ?, ?)", (number, at, data, _crc(data)))
 
@@ -162,7 +166,7 @@ class File:
             self._db.close()
             self._db = None
 
-    def _explained(self, error: sqlite3.Error) -> Exception:
+    def _explained(self, error: Exception) -> Exception:
         if "locked" in str(error):
             return OSError(errno.EBUSY, "another worker has it in use", self.path)
         if "unable to open" in str(error):
@@ -175,6 +179,10 @@ def _pieces(arrays: Iterable[Array]) -> Iterator[memoryview]:
         data = tensor.raw(tensor.as_tensor(array))
         for at in range(0, len(data), PIECE):
             yield data[at : at + PIECE]
+
+
+def _crc_of(key: Key, about: bytes) -> int:
+    return _crc(msgpack.packb([*key, about]))
 
 
 def _crc(data: Any) -> int:

@@ -81,13 +81,14 @@ class Conversations:
             talk.begin(info.number)
         else:
             self.sealing.begin(talk, road, info.number, key)
-        self.peer.tasks.start_soon(self._hurry, talk, road, talk.generation)
+        self.peer.tasks.start_soon(self._hurry, talk, road, info.number)
 
-    async def _hurry(self, talk: Conversation, road: Road, generation: int) -> None:
+    async def _hurry(self, talk: Conversation, road: Road, number: int) -> None:
         """Who is there answers a resume, and an exchange of keys, as it answers pings; a link that is dead says so."""
         longest = 2 * self.peer.silence
         await anyio.sleep(longest)
-        if self.roads.get(talk) is road and talk.generation <= generation + 1 and not talk.greeted:
+        # If it left and came back meanwhile, that has its own time.
+        if self.roads.get(talk) is road and talk.to == number and not talk.greeted:
             self.end(talk, WorkerLost(f"{talk.name} did not answer within {longest:g} s"))
 
     def _detach(self, talk: Conversation) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .. import tensor, wire
-from ..errors import AsyncSyftError, LimitExceeded, RemoteProtocolError
+from ..errors import AsyncSyftError, LimitExceeded, RemoteProtocolError, fresh
 from ..wire import Answers, Cancel, ChunkOf, Credit, Failure, Frame, Parcel, Program, Values
 from .lane import Lane, Request, Served
 from .resuming import Resuming
@@ -172,7 +172,7 @@ class Conversation(Resuming):
         """The conversation is over; every request that waits is told why. Idempotent."""
         if self.ended is not None:
             return
-        self.ended = error
+        self.ended = fresh(error)
         waiting = list(self.unanswered.values())
         for lane in self.lanes.values():
             waiting.extend(o for o, _ in lane.queue if isinstance(o, Request) and not o.id)

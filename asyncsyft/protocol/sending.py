@@ -10,7 +10,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Sequenc
 
 from .. import wire
 from ..compression import AUTO, Policy
-from ..errors import AsyncSyftError, RemoteProtocolError
+from ..errors import AsyncSyftError, RemoteProtocolError, fresh
 from ..tensor import Array
 from ..wire import Buffer, Failure, Frame, Parcel
 from .lane import CHUNK_HEAD, CHUNKS_AHEAD, FAST, LARGE_CHUNK, WINDOW, Chunks, Lane, Request, Served, Server
@@ -121,7 +121,7 @@ class Sending:
         Raises: LocalProtocolError if it does not fit a frame; the error that ended the conversation.
         """
         if self.ended is not None:
-            raise self.ended
+            raise fresh(self.ended)
         chunked = [step for step, _ in request.chunks]
         policy = self._policy(request) if self._they_expand else None
         parcel = request.parcel = Parcel(wire.PROGRAM, lane, (self.seen, steps, chunked), body, 0, policy)

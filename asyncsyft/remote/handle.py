@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Protocol, Tuple, TypeVar
 
 from .. import program, tensor
 from ..compression import check_mode
-from ..errors import AsyncSyftError, LocalProtocolError, RemoteProtocolError, WorkerLost
+from ..errors import AsyncSyftError, LocalProtocolError, RemoteProtocolError, WorkerLost, fresh
 from ..ops import Spec
 from ..tensor import Array, DType
 from .recorder import Progress, Recorder
@@ -179,7 +179,7 @@ class Handle:
     def lost(self, why: AsyncSyftError) -> AsyncSyftError:
         """Why it is gone, naming it if it went with its worker."""
         if not isinstance(why, WorkerLost):
-            return why
+            return fresh(why)
         error = WorkerLost(f"object {self.id} ({self.spec.dtype}{self._dims}) is gone: {why}")
         error.__cause__ = why
         return error

@@ -11,10 +11,11 @@ import sys
 from collections import OrderedDict, deque
 from types import MappingProxyType
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+from weakref import WeakValueDictionary
 
 from .. import program, tensor, wire
 from ..compression import Policy
-from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, RemoteProtocolError, by_code
+from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, RemoteProtocolError, by_code, fresh
 from ..protocol import Conversation, Request
 from ..tensor import Array
 from ..waiting import Slot
@@ -91,7 +92,7 @@ class Sent(Request):
             if step not in self.slots and origin[0] is not NOWHERE:
                 self.scopes.get(step, self.recorder.failures).add(error)
         for slot in self.slots.values():
-            slot.fail(error)
+            slot.fail(fresh(error))
         self.slots.clear()
         self.recorder.settled(self, error)
 
@@ -129,7 +130,9 @@ class Recorder:
         self._flushes: Deque[Tuple[int, Slot[None]]] = deque()
         self._room: List[Slot[None]] = []
         self._unsent_steps = self._unsent_bytes = 0
+        # Those that are handed out have tracebacks, and are somebody else's to keep.
         self._causes: OrderedDict[Tuple[int, int], AsyncSyftError] = OrderedDict()
+        self._told: WeakValueDictionary[Tuple[int, int], AsyncSyftError] = WeakValueDictionary()
         # The open program.
         self._steps: List[List[Any]] = []
         self._origins: List[Origin] = []
@@ -179,7 +182,7 @@ class Recorder:
     def _refuse(self) -> None:
         """Raise why nothing can be recorded, if that is so."""
         if self.lost is not None:
-            raise self.lost
+            raise fresh(self.lost)
         if self._unsent_steps >= MAX_RECORDED_STEPS or self._unsent_bytes >= MAX_RECORDED_BYTES:
             raise LimitExceeded(
                 f"{self._unsent_steps} steps with {self._unsent_bytes} bytes wait to be sent to {self.worker}:"
@@ -342,27 +345,32 @@ class Recorder:
                 slot.fail(error)
 
     def error(self, sent: Sent, failure: Failure) -> AsyncSyftError:
-        """The error of a failure, one and the same for all that share the cause."""
+        """The error of a failure: while somebody has it, one and the same for all that share the cause."""
         cause = (failure.cause_id, failure.cause_step)
-        error = self._causes.get(cause)
-        if error is None:
-            is_root = cause == (failure.id, failure.step)
-            origin = sent.origins[failure.step] if failure.step < len(sent.origins) and is_root else None
-            op, written = written_within(failure.op, origin, sent.plans.get(failure.step, ()) if is_root else ())
-            error = by_code(failure.code)(
-                failure.message, worker=self.worker, op=op or None, kind=failure.kind or None, origin=written
-            )
-            self._causes[cause] = error
+        told = self._told.get(cause)
+        if told is not None:
+            return told
+        kept = self._causes.get(cause)
+        if kept is None:
+            kept = self._causes[cause] = self._cause(sent, failure, cause == (failure.id, failure.step))
             if len(self._causes) > MAX_CAUSES:
                 self._causes.popitem(last=False)
-        return error
+        told = self._told[cause] = fresh(kept)
+        return told
+
+    def _cause(self, sent: Sent, failure: Failure, is_root: bool) -> AsyncSyftError:
+        origin = sent.origins[failure.step] if failure.step < len(sent.origins) and is_root else None
+        op, written = written_within(failure.op, origin, sent.plans.get(failure.step, ()) if is_root else ())
+        return by_code(failure.code)(
+            failure.message, worker=self.worker, op=op or None, kind=failure.kind or None, origin=written
+        )
 
     def end(self, error: AsyncSyftError) -> None:
         """The conversation has ended: what was recorded and not sent is lost with it. Idempotent."""
         if self.lost is not None:
             return
         self.close_program()
-        self.lost = error
+        self.lost = fresh(error)
         self.stored.clear()
         for slot in self._room:
             slot.set(None)

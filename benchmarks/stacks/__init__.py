@@ -32,6 +32,7 @@ STACKS: Dict[str, Place] = {
     "asyncsyft-relay-large": Place("asyncsyft_relay_large", servers=("relay", "worker")),
     "asyncsyft-plan": Place("asyncsyft_plan"),
     "asyncsyft-zstd": Place("asyncsyft_zstd", servers=("workers", "throttles")),
+    "asyncsyft-sealed": Place("asyncsyft_sealed"),
     "numpy": Place("numpy_loop", servers=()),
     "websockets": Place("websockets_echo"),
     "websockets-relay": Place("websockets_relay", servers=("relay", "answerer")),

@@ -29,7 +29,7 @@ class Calls:
     """Small work on two tensors that the worker holds."""
 
     def __init__(self, driver: asyncsyft.Driver, x: asyncsyft.RemoteTensor, y: asyncsyft.RemoteTensor) -> None:
-        self._driver, self._x, self._y = driver, x, y
+        self.driver, self._x, self._y = driver, x, y
 
     async def _loop(self, until: float, counts: List[int]) -> None:
         x, y, done = self._x, self._y, 0
@@ -59,8 +59,8 @@ class Calls:
             for _ in range(STEPS_AT_ONCE):
                 z = x + y
             done += STEPS_AT_ONCE
-            await self._driver.ready()
-        await self._driver.flush()
+            await self.driver.ready()
+        await self.driver.flush()
         took = time.perf_counter() - start
         check(await z.get())
         return Sample(done, took, "steps")
@@ -72,9 +72,9 @@ def check(sum_: Any) -> None:
 
 
 @asynccontextmanager
-async def small_calls(port: int) -> AsyncIterator[Calls]:
+async def small_calls(port: int, **options: Any) -> AsyncIterator[Calls]:
     """A driver that is connected to alice, or to the relay where she is, with its two tensors there."""
-    async with asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench") as driver:
+    async with asyncsyft.connect(f"ws://127.0.0.1:{port}", name="bench", **options) as driver:
         (alice,) = await driver.wait_for("alice")
         x = await alice.send(np.arange(10, dtype="float32"))
         y = await alice.send(np.ones(10, "float32"))

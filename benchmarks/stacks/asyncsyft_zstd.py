@@ -6,16 +6,16 @@ both. One process has a worker for each setting and link, another the throttling
 
 from __future__ import annotations
 
-import random
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Mapping
+from typing import Any, AsyncIterator, Dict, Mapping
 
 import anyio
 import numpy as np
 
 import asyncsyft
-from benchmarks.stacks import WARM_UP, Measure, Ready, Sample
+from benchmarks.stacks import Measure, Ready
 from benchmarks.stacks.asyncsyft_large import SIZE, Large, noise
+from benchmarks.stacks.turns import alternating
 from benchmarks.throttle import Throttle
 
 BACKEND = "asyncio"
@@ -48,27 +48,6 @@ async def throttles(ready: Ready, *ports: int) -> None:
 def fixed_precision(size: int) -> Any:
     """As PySyft's ``fix_precision``: int64, three decimal places, small values."""
     return (np.random.default_rng(7).standard_normal(size // 8) * 1000).astype("int64")
-
-
-Transfer = Callable[[float], Awaitable[Sample]]
-
-
-def alternating(transfers: Mapping[str, Transfer], least: int) -> Measure:
-    """One transfer of each setting, in random order, at least so many times; ``more`` has the MB per second of each."""
-
-    async def measure(seconds: float) -> Sample:
-        took = dict.fromkeys(transfers, 0.0)
-        done, pairs = 0.0, 0
-        while not pairs or sum(took.values()) < seconds or (seconds > WARM_UP and pairs < least):
-            for setting in random.sample(list(transfers), len(transfers)):
-                sample = await transfers[setting](0)
-                took[setting] += sample.seconds
-            done += sample.operations
-            pairs += 1
-        each = {setting: done / took[setting] for setting in transfers}
-        return Sample(len(took) * done, sum(took.values()), "MB", each)
-
-    return measure
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 #: Seconds that nobody here waits for, unless a conversation that should go on does not.
 LONG = 10.0
-CUTS = 8
+CUTS = 6
 LARGE = np.arange(200_000.0)  # 1.6 MB: some seven chunks
 
 
@@ -207,8 +207,8 @@ async def test_an_idle_link_that_is_cut_is_a_log_line_and_a_counter(side: str, r
         del x
 
 
-async def test_two_hundred_cuts_leave_nothing_behind(relayed: str) -> None:
-    async with town(relayed, "alice", resume_grace=LONG, seconds=60) as made:
+async def test_two_hundred_cuts_leave_nothing_behind() -> None:
+    async with town("memory", "alice", resume_grace=LONG, seconds=60) as made:
         async with made.connect("driver", resume_grace=LONG) as driver:
             (alice,) = await driver.wait_for("alice")
             worker = made.workers["alice"]
@@ -503,6 +503,20 @@ async def test_a_worker_that_was_started_anew_takes_its_objects_along(proof: Any
                     np.testing.assert_array_equal(await y.get(), np.ones(2))
                     del y
                     gc.collect()
+
+
+async def test_a_goodbye_is_for_good_at_once(relayed: str) -> None:
+    async with town(relayed) as made, made.connect(resume_grace=LONG) as driver:
+        async with made.worker("alice", resume_grace=LONG):
+            (alice,) = await driver.wait_for("alice")
+            x = await alice.send(np.zeros(3))
+            await driver.flush()
+        begun = anyio.current_time()
+        with pytest.raises(WorkerLost, match=r"object \d+ \(float64\[3\]\) is gone: alice .*goodbye"):
+            await x.get()
+        assert anyio.current_time() - begun < LONG / 2
+        assert not driver.workers
+        assert not driver.peer.conversations.parked
 
 
 async def test_a_worker_that_does_not_come_back_is_lost_when_the_grace_is_over(relayed: str) -> None:

@@ -65,6 +65,21 @@ def tree(x):
     return leaves[0]
 
 
+async def test_constants_that_fill_more_than_half_of_a_worker_are_held_once(anyio_backend):
+    weights = np.ones((5, MEGABYTE // 4), "f4")
+    with anyio.fail_after(SECONDS):
+        async with cluster("alice", limit=8 * MEGABYTE) as here:
+            alice = here.driver["alice"]
+            x = alice.ones(MEGABYTE // 4, "f4")
+            first, other = plan(lambda x: weights @ x), plan(lambda x: -weights @ x)
+            assert (await first(x).get() == MEGABYTE // 4).all()
+            await here.driver.flush()
+            assert 6 * MEGABYTE <= here.workers["alice"].store.nbytes < 7 * MEGABYTE
+            other(x)
+            with pytest.raises(LimitExceeded, match="would pass the limit"):  # its 5 MB are more
+                await here.driver.flush()
+
+
 @pytest.mark.parametrize(("function", "widest"), [(chain, 2), (ladder, 4), (tree, 9)])
 def test_results_are_freed_as_it_runs(function, widest):
     held, given, code = stored(function, LARGE)

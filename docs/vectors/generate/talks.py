@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 
 from asyncsyft import wire
-from asyncsyft.conform.probe import Steps, frame
+from asyncsyft.conform.steps import Steps, frame
 from asyncsyft.executor import Executor
 from asyncsyft.protocol import Conversation
 from asyncsyft.store import Store

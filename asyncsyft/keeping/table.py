@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 #: Told that what was changed before is on disk, or why it is not.
 Told = Callable[[Optional[OpFailed]], None]
+#: Bytes that anything kept takes up beside its arrays: a bound on how many small things there can be.
+ROW = 1 << 10
 
 
 class Keepable(Protocol):
@@ -50,7 +52,7 @@ class Named(NamedTuple):
         return Record({"tags": list(self.tags)}, {"": self.array})
 
 
-class Kept:
+class Keeping:
     """What a worker keeps in one file: there while ``run`` runs; ``confirm`` tells when changes are on disk."""
 
     def __init__(self, path: str, room: int, revive: Callable[[Key, Record], Keepable]) -> None:
@@ -78,14 +80,22 @@ class Kept:
             items = list(self._of.get(owner, {}).items())
         return [(key, held) for key, held in items if key.kind == kind and name in (None, key.name)]
 
+    def growth(self, key: Key, held: Keepable) -> int:
+        """Bytes more that are held, or less, once this is kept under the key."""
+        before = self.find(key)
+        return _size(key, held) - (_size(key, before) if before is not None else 0)
+
     def put(self, key: Key, held: Keepable) -> None:
         """Keep something, in place of what was kept under the key."""
         with self._lock:
-            space = self._of.setdefault(key.owner, {})
-            before = space.pop(key, None)  # the new one is the latest
-            space[key] = held
-            self.nbytes += held.nbytes - (before.nbytes if before is not None else 0)
+            self._place(key, held)
             self._changed[key] = None
+
+    def _place(self, key: Key, held: Keepable) -> None:
+        self.nbytes += self.growth(key, held)
+        space = self._of.setdefault(key.owner, {})
+        space.pop(key, None)  # the new one is the latest
+        space[key] = held
 
     def drop(self, key: Key, held: Keepable) -> None:
         """Keep something no more, unless another took its place."""
@@ -93,7 +103,7 @@ class Kept:
             space = self._of.get(key.owner, {})
             if space.get(key) is held:
                 del space[key]
-                self.nbytes -= held.nbytes
+                self.nbytes -= _size(key, held)
                 self._changed[key] = None
 
     def touch(self, key: Key, held: Keepable) -> None:
@@ -117,15 +127,11 @@ class Kept:
         else:
             self._writing.append(told)
 
-    async def written(self) -> None:
-        """Return when all that has changed is on disk, or could not be written."""
-        if not self.is_written:
-            done = anyio.Event()
-            self.confirm(lambda error: done.set())
-            await done.wait()
-
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Read the file, then write what changes, until cancelled. Raises: OSError, ValueError, LimitExceeded."""
+        """Read the file, then write what changes, until cancelled; what is left then too.
+
+        Raises: OSError, ValueError, LimitExceeded.
+        """
         self._wake = anyio.Event()
         try:
             await anyio.to_thread.run_sync(self._load)
@@ -135,16 +141,18 @@ class Kept:
                 self._wake = anyio.Event()
                 await self._write()
         finally:
-            self._file.close()
+            with anyio.CancelScope(shield=True):
+                if self._changed:
+                    await self._write()
+                await anyio.to_thread.run_sync(self._file.close)
 
     def _load(self) -> None:
         self._file.open()
         for key, record in self._file.load(self._room):
             try:
-                self.put(key, self._revive(key, record))
+                self._place(key, self._revive(key, record))
             except Exception as error:
                 raise ValueError(f"{self.path}: {key.kind} {key.name!r} cannot be used here: {error}") from error
-        self._changed.clear()
 
     async def _write(self) -> None:
         with self._lock:
@@ -166,3 +174,7 @@ class Kept:
         told, self._writing = self._writing, None
         for tell in told:
             tell(problem)
+
+
+def _size(key: Key, held: Keepable) -> int:
+    return held.nbytes + len(key.part) + ROW
