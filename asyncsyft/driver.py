@@ -18,7 +18,8 @@ import anyio.lowlevel
 from . import program, tensor, wire
 from .compression import AUTO, Policy
 from .errors import AsyncSyftError, LinkClosed, Refused, UnknownPeer, WorkerLost, fresh
-from .identity import Key, KnownPeers, Path, known_peers as pinned
+from .identity import Key, KnownPeers, Path
+from .identity import known_peers as pinned
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
 from .ops import Spec

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Optional, Type, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from .errors import LinkClosed
 from .waiting import Slot, slot_class, spawn
@@ -24,6 +24,7 @@ class Lifetime:
     """``async with`` opens and closes everything; ``_open`` and ``_close`` are what subclasses do at the ends."""
 
     _tasks: TaskGroup
+    _owner: TaskGroup
     _task: Any
     _stop: Slot[None]
     _stopped: Slot[None]
@@ -35,14 +36,26 @@ class Lifetime:
         """End in peace; bounded by ``CLOSE_TIMEOUT``, then the tasks are cancelled."""
 
     async def __aenter__(self: Self) -> Self:
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
+        self._owner = anyio.create_task_group()
+        await self._owner.__aenter__()
+        self._tasks = await self._owner.start(self._hold)
         try:
             await self._open()
         except BaseException as error:
             await self._end_tasks(error)
             raise
         return self
+
+    async def _hold(self, *, task_status: TaskStatus[TaskGroup]) -> None:
+        """Run the tasks, out of reach of cancellations from outside.
+
+        Those are for the body, which must meet nothing else: no link that is lost under it, since the task is gone that
+        ran it. And then it closes in peace.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.cancel_scope.shield = True
+            task_status.started(tasks)
+            await anyio.sleep_forever()
 
     async def __aexit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: Optional[TracebackType]
@@ -84,9 +97,8 @@ class Lifetime:
 
     async def _end_tasks(self, error: Optional[BaseException]) -> None:
         self._tasks.cancel_scope.cancel()
-        # A cancellation may be the group's own, when a task failed, and the group then raises that. It must not swallow
-        # any other, though it may take one from outside for that of the line above.
+        # A cancellation may be the owner's, because a task failed, and the owner then raises that.
         if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):
-            await self._tasks.__aexit__(type(error), error, error.__traceback__)
+            await self._owner.__aexit__(type(error), error, error.__traceback__)
         else:
-            await self._tasks.__aexit__(None, None, None)
+            await self._owner.__aexit__(None, None, None)

@@ -15,7 +15,8 @@ from .compression import AUTO
 from .errors import AsyncSyftError
 from .executor import Executor
 from .executor.kept import Revive
-from .identity import Admission, Challenge, Grant, Key, KnownPeers, Path, known_peers as pinned
+from .identity import Admission, Challenge, Grant, Key, KnownPeers, Path
+from .identity import known_peers as pinned
 from .keeping import Keeping
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE

@@ -104,7 +104,7 @@ def changed(job: Job, store: Store, one: State) -> None:
 
 def forget(job: Job, store: Store, number: Any) -> None:
     """The driver wants what an object stands for to be kept no more."""
-    entry = job.space.kept.get(number)
+    entry = job.space.kept.get(number) if type(number) is int else None
     if store.kept is not None and entry is not None:
         store.kept.drop(*entry)
         job.unwritten = job.index

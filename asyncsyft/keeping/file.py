@@ -20,8 +20,8 @@ from ..tensor import Array
 
 #: How the file says that it is one of these, and in which form.
 APPLICATION_ID, FORMAT_VERSION = 0x61737966, 1
-#: Bytes of an array in one row: SQLite takes at most 10^9, and copies a row while Python stands still (about 0.2 ms).
-PIECE = 1 << 20
+#: Bytes of an array in one row: SQLite takes at most 10^9, and copies a row while Python stands still (about 0.05 ms).
+PIECE = 1 << 18
 #: Bytes to which the log beside the file shrinks once it was written back.
 LOG = 64 << 20
 
