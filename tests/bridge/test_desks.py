@@ -1,0 +1,108 @@
+"""Desks: who waits serves what belongs to the same call, and a worker's threads take turns."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, List
+
+import pytest
+
+from bridge.desks import Desk, Office, here
+from bridge.loop import Outcome
+from bridge.messages import Call
+
+
+class Job:
+    """A task that runs a function at its desk, in turn, and remembers in which thread."""
+
+    def __init__(self, office: Office, call: Call, work: Callable[[], Any]) -> None:
+        self.office, self.call, self.work = office, call, work
+        self.ended = Outcome()
+
+    def serve(self) -> None:
+        try:
+            self.ended.set((threading.current_thread(), self.office.serve(self.call, self.work)))
+        except BaseException as error:  # noqa: BLE001 - the test sees it
+            self.ended.set(error=error)
+
+
+class Reply:
+    done = False
+
+    def give(self, desk: Desk) -> None:
+        self.done = True
+        desk.mail.put(self)
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office("bob")
+
+
+def test_each_conversation_has_a_thread_and_keeps_its_order(office: Office) -> None:
+    seen: List[Any] = []
+    jobs = [(talk, Job(office, Call(talk, 1, True), lambda: None)) for _ in range(50) for talk in (b"a", b"b")]
+    for number, (talk, job) in enumerate(jobs):
+        job.work = lambda talk=talk, number=number: seen.append((talk, number))  # type: ignore[misc]
+        office.deliver(talk, job)
+    threads = {(talk, job.ended.wait()[0]) for talk, job in jobs}
+    assert len(threads) == 2
+    for talk in (b"a", b"b"):
+        numbers = [number for who, number in seen if who == talk]
+        assert numbers == sorted(numbers)
+        office.ended(talk)
+    for _, thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_who_waits_serves_what_is_deeper_and_leaves_the_rest_for_later(office: Office) -> None:
+    reply, begun, order = Reply(), Outcome(), []  # type: ignore[var-annotated]
+
+    def outer() -> None:
+        begun.set(here())
+        here().wait(reply)
+        order.append("outer")
+
+    first = Job(office, Call(b"root", 1, True), outer)
+    after = Job(office, Call(b"root", 1, True), lambda: order.append("after"))
+    deeper = Job(office, Call(b"root", 3, True), lambda: (order.append("deeper"), reply.give(here())))
+    office.deliver("talk", first)
+    begun.wait()
+    office.deliver("talk", after)
+    office.deliver("another", deeper)
+    (one, _), (two, _), (three, _) = first.ended.wait(), deeper.ended.wait(), after.ended.wait()
+    assert one is two is three
+    assert order == ["deeper", "outer", "after"]
+
+
+def test_the_turn_is_free_while_its_thread_waits(office: Office) -> None:
+    reply, desk = Reply(), Outcome()
+
+    def waits() -> str:
+        desk.set(here())
+        here().wait(reply)
+        assert office.turn.locked()
+        return "answered"
+
+    first = Job(office, Call(b"one", 1, True), waits)
+    office.deliver("one", first)
+    waiting = desk.wait()
+    second = Job(office, Call(b"two", 1, True), lambda: reply.give(waiting))
+    office.deliver("two", second)
+    assert second.ended.wait()[0] is not first.ended.wait()[0]
+    assert first.ended.wait()[1] == "answered"
+
+
+def test_a_call_back_is_served_by_the_thread_that_began(office: Office) -> None:
+    mine, reply = here(), Reply()
+    back = Job(office, Call(mine.root, 2, True), lambda: reply.give(mine))
+    office.deliver("talk", back)
+    mine.wait(reply)
+    assert back.ended.wait()[0] is threading.current_thread()
+    assert mine.depth == 0
+
+
+def test_a_wait_has_an_end(office: Office) -> None:
+    with pytest.raises(TimeoutError):
+        here().wait(Reply(), 0.01)
