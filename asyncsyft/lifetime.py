@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Optional, Type, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from .errors import LinkClosed
 from .waiting import Slot, slot_class, spawn
@@ -38,7 +38,10 @@ class Lifetime:
     async def __aenter__(self: Self) -> Self:
         self._owner = anyio.create_task_group()
         await self._owner.__aenter__()
-        self._tasks = await self._owner.start(self._hold)
+        begun: Slot[TaskGroup] = slot_class()()
+        self._owner.start_soon(self._hold, begun)
+        with anyio.CancelScope(shield=True):  # it begins in any case, and does not wait
+            self._tasks = await begun
         try:
             await self._open()
         except BaseException as error:
@@ -46,7 +49,7 @@ class Lifetime:
             raise
         return self
 
-    async def _hold(self, *, task_status: TaskStatus[TaskGroup]) -> None:
+    async def _hold(self, begun: Slot[TaskGroup]) -> None:
         """Run the tasks, out of reach of cancellations from outside.
 
         Those are for the body, which must meet nothing else: no link that is lost under it, since the task is gone that
@@ -54,7 +57,7 @@ class Lifetime:
         """
         async with anyio.create_task_group() as tasks:
             tasks.cancel_scope.shield = True
-            task_status.started(tasks)
+            begun.set(tasks)
             await anyio.sleep_forever()
 
     async def __aexit__(

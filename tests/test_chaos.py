@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import threading
-from typing import Any, List
+from typing import Any, Dict, List
 
 import anyio
 import numpy as np
@@ -148,6 +148,16 @@ def test_of_two_loops_the_worse_counts() -> None:
         {"results": {"hangs": 1, "leaked_mb": 0.0}, "cuts": 9, "kills": 2},
     ]
     assert run.worst(runs) == {"hangs": 1, "leaked_mb": 2.0, "cuts": 7, "kills": 2}
+
+
+def test_what_grows_has_leaked_and_what_goes_up_and_down_has_not() -> None:
+    def looks(*megabytes: float) -> List[Dict[str, int]]:
+        return [{"alice": int(held * 1e6), "relay": 60_000_000} for held in megabytes]
+
+    assert run.leaked(looks(70, 78, 77, 69)) == 0
+    assert run.leaked(looks(70, 71, 74, 77)) == 4
+    assert run.leaked(looks(70, 90, 74, 77, 72)) == 2
+    assert run.leaked(looks(70, 69)) == 0
 
 
 @pytest.mark.timeout(120)

@@ -211,3 +211,46 @@ async def test_aclose_raises_what_a_task_raised() -> None:
         with pytest.raises(BaseException) as caught:  # noqa: PT011
             await kept.aclose()
     assert KeyError in [type(error) for error in flat(caught.value)]
+
+
+async def test_tasks_go_on_until_the_body_has_met_the_cancellation_and_closed() -> None:
+    class Told(Kept):
+        async def _run(self) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.notes.append("task ended")
+
+    kept = Told()
+    with anyio.fail_after(5), anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as others:
+            others.start_soon(anyio.sleep_forever)
+            async with kept:
+                scope.cancel()
+                try:
+                    for _ in range(10):
+                        with anyio.CancelScope(shield=True):
+                            await anyio.lowlevel.checkpoint()
+                    assert kept.notes == ["open"]
+                    await anyio.sleep_forever()
+                finally:
+                    kept.notes.append("body ended")
+    assert scope.cancelled_caught
+    assert kept.notes == ["open", "body ended", "close", "task ended"]
+
+
+@pytest.mark.parametrize("tasks", [0, 3])
+async def test_entered_when_cancelled_already(tasks: int) -> None:
+    class Many(Kept):
+        async def _open(self) -> None:
+            for _ in range(tasks):
+                self._tasks.start_soon(self._run)
+            await anyio.sleep_forever()
+
+    kept = Many()
+    with anyio.fail_after(5), anyio.CancelScope() as scope:
+        scope.cancel()
+        async with kept:
+            raise AssertionError("entered")
+    assert scope.cancelled_caught
+    assert kept.notes == ["task ended"] * tasks

@@ -175,9 +175,6 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
 
     def _flush(self) -> bool:
         outbox, write = self._outbox, self._transport.write
-        if self._transport.is_closing():  # lost, and the loop is about to say so
-            outbox.clear()
-            return False
         if self.direct is not None and outbox and not self._held:
             try:
                 if send_some(self.direct, outbox):
@@ -192,6 +189,9 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
                 outbox.appendleft(rest[most:])
                 piece = rest[:most]
             write(piece)
+            if self._transport.is_closing():  # lost, and the loop is about to say so
+                outbox.clear()
+                return False
         return not self._held
 
     def _schedule(self) -> None:

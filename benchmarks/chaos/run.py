@@ -26,6 +26,8 @@ AWAY = 1.0
 MALLOC = {"MALLOC_ARENA_MAX": "1"}
 #: Seconds after which an idle driver has told the workers which answers it has seen, and they keep them no more.
 QUIET = 1.5
+#: How often is looked at least at what each process holds.
+LOOKS = 4
 #: Seconds that a driver may take to say what it did: all its waits are bounded themselves.
 LATE = 3 * HANG
 COUNTED = ("steps", "bytes", "steps_lost", "steps_doubled", "wrong_results", "hangs")
@@ -199,16 +201,14 @@ async def chaos(loop: str, size: Size, progress: Progress, seed: int, soak: floa
     async with Chaos(loop, progress, seed) as run:
         progress(f"{loop}: cuts, and the relay is killed")
         await run.burst(size.part(0.5, size.kills))
-        await run.burst(size.part(0.2))
-        history: List[Dict[str, int]] = [await run.held()]
+        history: List[Dict[str, int]] = []
         progress(f"{loop}: cuts")
-        while len(history) == 1 or time.monotonic() - begun < soak:
-            await run.burst(size.part(0.3))
+        while len(history) < LOOKS or time.monotonic() - begun < soak:
+            await run.burst(size.part(0.5 / LOOKS))
             history.append(await run.held())
         objects = await run.objects()
-        leaked = max((history[-1][name] - held) / 1e6 for name, held in history[0].items())
         return {
-            "results": {**wanted(run.counts), "leaked_objects": objects, "leaked_mb": max(leaked, 0.0)},
+            "results": {**wanted(run.counts), "leaked_objects": objects, "leaked_mb": leaked(history)},
             "cuts": run.cuts,
             "kills": run.counts["kills"],
             "steps": run.counts["steps"],
@@ -218,6 +218,17 @@ async def chaos(loop: str, size: Size, progress: Progress, seed: int, soak: floa
             "seconds": time.monotonic() - begun,
             "problems": run.problems,
         }
+
+
+def leaked(history: Sequence[Dict[str, int]]) -> float:
+    """Megabytes by which what a process holds has grown: the least of the later looks against that of the earlier.
+
+    How large tensors lie in memory when all is quiet differs from look to look by some megabytes, up and down.
+    """
+    half = len(history) // 2
+    early, late = history[:half], history[half:]
+    grown = [min(look[name] for look in late) - min(look[name] for look in early) for name in early[0]]
+    return max(*grown, 0) / 1e6
 
 
 def wanted(counts: Dict[str, int]) -> Dict[str, float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import Any
 
 import anyio
 import numpy as np
 import pytest
 
+from asyncsyft import program
 from asyncsyft.errors import LinkError, OpFailed, RemoteError, UnknownPeer, WorkerLost
 from asyncsyft.ops import Spec
 from asyncsyft.remote import RemoteTensor
@@ -165,3 +167,19 @@ async def test_a_ticket_is_good_for_one_peer_only() -> None:
         two["alice"].recorder.cancel(thief)
         np.testing.assert_array_equal(await moved.get(), np.arange(5))
         await two.flush()
+
+
+async def test_what_nobody_took_is_held_until_its_driver_leaves(relayed: str) -> None:
+    async with town(relayed, "alice") as made:
+        store = made.workers["alice"].store
+        async with made.connect() as driver:
+            (alice,) = await driver.wait_for("alice")
+            x = await alice.send(np.ones(10))
+            params = {"to": os.urandom(8), "ticket": os.urandom(16)}  # to a worker that left
+            alice.recorder.record([program.MOVE, 0, [x.id], params])
+            x.delete()
+            await driver.flush()
+            (space,) = store.spaces.values()
+            assert (len(space.offers), store.nbytes) == (1, 80)
+        await until(lambda: not store.spaces)
+        assert store.nbytes == 0
