@@ -6,9 +6,10 @@ A resend is sealed anew: no nonce is used twice, nothing has to be stored, and e
 from __future__ import annotations
 
 import struct
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import msgpack
+import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -17,6 +18,8 @@ from ..errors import LocalProtocolError, RemoteProtocolError
 from ..wire import HEADER, HEADER_SIZE, INCARNATION_SIZE, MAX_FRAME, RESUME, SEALED, Buffer, Frame, Parcel
 
 TAG_SIZE = 16
+#: From this size on frames are joined and opened in memory that is used again: fresh pages cost more than AES does.
+LARGE = 1 << 16
 #: Noise reserves the last of the 64-bit counters.
 MAX_COUNTER = (1 << 64) - 2
 
@@ -46,11 +49,15 @@ def lives(frame: Frame) -> Tuple[bytes, bytes]:
 class Seal:
     """What two peers share after the exchange: a key and a counter for each direction. Never copy one."""
 
-    __slots__ = ("_decrypt", "_encrypt", "_opened", "_written", "hash")
+    __slots__ = ("_clear", "_decrypt", "_decrypt_into", "_encrypt", "_joined", "_opened", "_written", "hash")
 
     def __init__(self, send: bytes, receive: bytes, hash: bytes = b"") -> None:
         """``hash`` is that of the exchange: equal at both ends, different for each seal."""
-        self._encrypt, self._decrypt = AESGCM(send).encrypt, AESGCM(receive).decrypt
+        theirs = AESGCM(receive)
+        self._encrypt, self._decrypt = AESGCM(send).encrypt, theirs.decrypt
+        self._decrypt_into: Any = getattr(theirs, "decrypt_into", None)  # not in older ones
+        self._joined: Optional[memoryview] = None  # where large frames are put together, and opened
+        self._clear: Optional[memoryview] = None
         self._written = self._opened = 0  # frames, or for those opened: the counter that is due
         self.hash = hash
 
@@ -67,15 +74,39 @@ class Seal:
         meta = _COUNTER.pack(counter)
         if kind == RESUME:
             meta += b"".join(msgpack.unpackb(memoryview(parcel.pieces[0])[: parcel.meta_len])[:2])
-        plain = b"".join((_LENGTHS.pack(parcel.meta_len, parcel.body_len), *parcel.pieces))
+        plain = self._join(parcel)
         sealed = self._encrypt(NONCE.pack(counter), plain, _BOUND.pack(kind, flags, parcel.lane, number) + meta)
         out.append(HEADER.pack(kind, flags, parcel.lane, to, 0, len(meta), number, len(sealed)) + meta)
         out.append(sealed)
         return size
 
+    def _join(self, parcel: Parcel) -> Buffer:
+        """The plaintext of a frame."""
+        pieces = (_LENGTHS.pack(parcel.meta_len, parcel.body_len), *parcel.pieces)
+        if parcel.size < LARGE:
+            return b"".join(pieces)
+        if self._joined is None:
+            self._joined = np.empty(MAX_FRAME, np.uint8).data
+        at = 0
+        for piece in pieces:
+            self._joined[at : at + len(piece)] = piece
+            at += len(piece)
+        return self._joined[:at]
+
+    def _decrypted(self, nonce: bytes, body: memoryview, bound: bytes) -> Buffer:
+        """A plaintext, valid until the next large one. Raises: InvalidTag."""
+        if len(body) < LARGE or len(body) > MAX_FRAME or self._decrypt_into is None:
+            return self._decrypt(nonce, body, bound)
+        if self._clear is None:
+            self._clear = np.empty(MAX_FRAME, np.uint8).data
+        plain = self._clear[: len(body) - TAG_SIZE]
+        self._decrypt_into(nonce, body, bound, plain)
+        return plain
+
     def open(self, frame: Frame) -> Frame:
         """The frame within, of the size that it would have had in the clear: what credit is charged for.
 
+        Its views are valid until the next frame is opened, as those of the message that it came in.
         A frame that is refused leaves the seal as it was. Raises: RemoteProtocolError.
         """
         kind, flags, lane, to, sender, number, meta, body, _ = frame
@@ -88,7 +119,7 @@ class Seal:
         if (counter != due or due > MAX_COUNTER) and (kind != RESUME or not due < counter <= MAX_COUNTER):
             raise RemoteProtocolError(f"sealed frame {counter} came where {due} was due: dropped, moved or replayed")
         try:
-            plain = self._decrypt(NONCE.pack(counter), body, _BOUND.pack(kind, flags, lane, number) + meta)
+            plain = self._decrypted(NONCE.pack(counter), body, _BOUND.pack(kind, flags, lane, number) + meta)
         except InvalidTag:
             raise RemoteProtocolError(f"sealed frame {counter} was altered, or is not of this conversation") from None
         view, end = memoryview(plain), len(plain)
