@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -38,9 +39,13 @@ class Failed(Exception):
 
 
 def run(
-    *command: Union[str, Path], cwd: Path = ROOT, env: Optional[Mapping[str, str]] = None, quiet: bool = False
+    *command: Union[str, Path],
+    cwd: Path = ROOT,
+    env: Optional[Mapping[str, str]] = None,
+    quiet: bool = False,
+    show: bool = False,
 ) -> None:
-    """Run a command to its end; what a quiet one prints is shown only if it fails."""
+    """Run a command to its end; what a quiet one prints is shown at its end, if it fails or ``show`` says so."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
@@ -51,9 +56,9 @@ def run(
         timeout=LIMIT,
         check=False,
     )
+    if quiet and (show or done.returncode):
+        print(done.stdout.decode(errors="replace"), end="", flush=True)
     if done.returncode:
-        if quiet:
-            sys.stdout.write(done.stdout.decode(errors="replace"))
         raise Failed(f"{Path(command[0]).name} ended with {done.returncode}")
 
 
@@ -70,10 +75,25 @@ def types() -> None:
     python("-m", "mypy")
 
 
+def halves(*command: Union[str, Path]) -> None:
+    """Run the suite as two commands side by side, one a core; what each prints is shown when it has ended."""
+    slow = [f"tests/{folder}" for folder in ("cli", "fuzz", "journeys", "plan")]
+    rest = ["tests", *(f"--ignore={folder}" for folder in slow)]
+    failed = []
+    with ThreadPoolExecutor(2) as pool:
+        for half in [pool.submit(run, *command, *words, quiet=True, show=True) for words in (slow, rest)]:
+            try:
+                half.result()
+            except (Failed, subprocess.TimeoutExpired) as why:
+                failed.append(str(why))
+    if failed:
+        raise Failed(", ".join(failed))
+
+
 def suite() -> None:
     python("-m", "coverage", "erase")
     try:
-        python("-m", "coverage", "run", "-m", "pytest", "tests")
+        halves(sys.executable, "-m", "coverage", "run", "-m", "pytest", "-p", "no:cacheprovider")
     finally:
         python("-m", "coverage", "combine", "-q")
         python("-m", "coverage", "report")
@@ -109,7 +129,7 @@ class OldPython:
             return
         if self._setting_up.wait(LIMIT):
             raise Failed("Python 3.8 could not be set up")
-        run(OLD, "-m", "pytest", "tests", "-p", "no:cacheprovider")
+        halves(OLD, "-m", "pytest", "-p", "no:cacheprovider")
 
 
 def heading(text: str) -> None:
