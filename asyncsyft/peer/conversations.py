@@ -172,17 +172,17 @@ class Conversations:
 
     def receive(self, road: Road, frame: Frame) -> None:
         """A frame of a conversation. Raises: RemoteProtocolError, which costs the conversation."""
-        talk = road.conversations.get(frame.sender)
+        talk, is_sealed = road.conversations.get(frame.sender), bool(frame.flags & wire.SEALED)
         if frame.kind == wire.SEAL:
             self.sealing.on_exchange(road, frame)
             return
-        if frame.flags & wire.SEALED or self.sealing.is_due(talk):
+        if is_sealed or self.sealing.is_due(talk):
             opened = self._open(road, frame, talk)
             if opened is None:
                 return
             frame, talk = opened, road.conversations.get(frame.sender)
         if frame.kind == wire.RESUME and (talk is None or not talk.greeted):
-            talk = self._meet(road, frame, wire.parse(frame))
+            talk = self._meet(road, frame, wire.parse(frame), is_sealed)
         elif talk is None:
             self._refuse(road, frame, "no conversation: resume it first")
         if talk is not None:
@@ -200,7 +200,7 @@ class Conversations:
         self._refuse(road, frame, problem, Refused.__name__)
         return None
 
-    def _meet(self, road: Road, frame: Frame, resume: Resume) -> Optional[Conversation]:
+    def _meet(self, road: Road, frame: Frame, resume: Resume, is_sealed: bool) -> Optional[Conversation]:
         """The conversation that a resume is for: one that goes on, or a new one; None if it was refused."""
         info, talk = road.peers.get(frame.sender), self.by_life.get(resume.mine)
         if resume.yours != self.peer.incarnation:
@@ -209,6 +209,8 @@ class Conversations:
             problem = "that life is not the one that was introduced"
         elif talk is not None and not self._is_of(talk, info):
             problem = "that life has another key"
+        elif talk is not None and self.sealing.is_due(talk) and not is_sealed:
+            problem = "that conversation is sealed"
         else:
             return self._go_on(road, info, talk, frame, resume)
         self._refuse(road, frame, problem)

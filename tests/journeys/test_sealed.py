@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, AsyncIterator, Callable, Dict, List, Optional, Set
 
 import anyio
+import msgpack
 import numpy as np
 import pytest
 
@@ -392,3 +393,31 @@ async def test_sealed_on_a_direct_link() -> None:
             with pytest.raises(Refused, match="under a seal"):
                 async with Driver(url, "me", key=KEYS["me"]) as driver:
                     await (await driver["alice"].send(SECRET)).get()
+
+
+async def test_a_sealed_conversation_is_not_resumed_in_the_clear() -> None:
+    async with place() as made:
+        worker = await made.worker("alice", known_peers=None, resume_grace=5.0)
+        async with made.driver(resume_grace=5.0) as driver:
+            await work(driver)
+            mine, yours = driver.peer.incarnation, worker.peer.incarnation
+            talk = worker.peer.conversations.by_life[mine]
+            forged: List[bytes] = []
+
+            def in_the_clear(frame: bytes) -> List[bytes]:
+                if kind_of(frame) != wire.RESUME or forged:
+                    return [frame]
+                meta = msgpack.packb([mine, yours, 0, talk.floor, {}, talk.received, []])
+                forged.append(wire_frame(wire.RESUME, frame, meta))
+                return [forged[0]]
+
+            made.relay.tamper = in_the_clear
+            made.links[-1].abort()
+            await until(lambda: forged)
+            forgotten = talk.forgotten
+            with anyio.move_on_after(0.2):
+                await until(lambda: talk.ended)
+            assert talk.forgotten == forgotten  # what it said was not believed: it may have ended the conversation
+            made.links[-1].abort()
+        async with made.driver() as driver:
+            await work(driver)
