@@ -29,7 +29,6 @@ from .remote import Creator, Failures, Recorder, RemoteTensor, described
 from .remote.failures import current_scope
 from .remote.recorder import Progress
 from .waiting import Slot
-from .websocket import dial
 from .wire import PeerInfo
 
 logger = logging.getLogger(__name__)
@@ -165,8 +164,7 @@ class Driver(Lifetime):
         self.failures = Failures()
         self.workers: Dict[str, RemoteWorker] = {}
         self._strangers: Dict[str, Refused] = {}  # workers that are there and not to be spoken with
-        url_dial: Dial = (lambda: dial(str(relay), ssl=ssl)) if isinstance(relay, str) else relay
-        self._redialling = Redialling(self.peer, url_dial, token, self._refused)
+        self._redialling = Redialling(self.peer, relay, ssl, token, self._refused)
         #: An object id, never given before.
         self.new_id: Callable[[], int] = itertools.count(1).__next__
         #: Why the other end does not have this driver any more; None while it is linked, or dialled again.

@@ -27,7 +27,7 @@ from .protocol import Conversation
 from .store import DEFAULT_LIMIT, Store
 from .transport import Transport
 from .waiting import Slot
-from .websocket import dial, listen
+from .websocket import listen
 from .wire import Hello
 
 logger = logging.getLogger(__name__)
@@ -127,13 +127,8 @@ class Worker(Lifetime):
             self._tasks.start_soon(self._review)
             await self._tasks.start(self._serve, *split_address(self._listen))
         if self._relay is not None:
-            await self._keep_to(self._relay)
-
-    async def _keep_to(self, relay: Union[str, Dial]) -> None:
-        """Link to a relay, now and again whenever the link is lost."""
-        url_dial: Dial = (lambda: dial(str(relay), ssl=self._ssl)) if isinstance(relay, str) else relay
-        redialling = Redialling(self.peer, url_dial, self._token, self._refused)
-        self._tasks.start_soon(redialling.stay, await redialling.begin())
+            redialling = Redialling(self.peer, self._relay, self._ssl, self._token, self._refused)
+            self._tasks.start_soon(redialling.stay, await redialling.begin())
 
     async def _close(self) -> None:
         with anyio.move_on_after(DRAIN):

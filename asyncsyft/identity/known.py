@@ -8,7 +8,7 @@ from typing import Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from ..errors import Refused
 from .files import Path, append_line, read_lines
-from .forms import fingerprint, is_name, key_text, parse_key
+from .forms import PUBLIC_SIZE, fingerprint, is_name, key_text, parse_key
 
 #: What to do about a name that is not pinned: refuse it, or ask (name, text of the key) whether to pin it.
 FirstUse = Union[str, Callable[[str, str], bool]]
@@ -54,6 +54,8 @@ class KnownPeers:
 
         Raises: Refused, with what to do; OSError if the file cannot be written; what ``first_use`` raises.
         """
+        if len(key_public) != PUBLIC_SIZE:
+            raise Refused(f"{name} proved no key, and only those are spoken with whose keys are known here")
         pinned = self._keys.get(name)
         if pinned == key_public:
             return

@@ -60,7 +60,7 @@ class Conversations:
             peer = self.peer
             talk = Conversation(peer.incarnation, info.incarnation, peer.server, peer.can, peer.compression)
             talk.name, talk.key = info.name, info.key
-            self.by_life[info.incarnation] = self._by_name[info.name] = talk
+            self.by_life[info.incarnation] = talk
         return talk
 
     def attach(self, talk: Conversation, road: Road, info: PeerInfo) -> None:
@@ -69,6 +69,7 @@ class Conversations:
         key = self.sealing.key_for(talk, info) if is_new else None
         self._detach(talk)
         self._parked.pop(talk, None)
+        self._by_name[talk.name] = talk  # not before: until it is presented, it may have no name of its own
         talk.to = info.number
         road.conversations[info.number] = talk
         self.roads[talk] = road

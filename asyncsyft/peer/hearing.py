@@ -56,7 +56,6 @@ def _take_over(peer: Peer, hello: Hello) -> None:
 def on_welcome(peer: Peer, road: Road, frame: Frame, welcome: Welcome) -> None:
     if road.far is not None or road.hello is None or frame.sender:
         raise RemoteProtocolError("a welcome out of place")
-    road.number = welcome.number
     _greeted(peer, road, welcome.me)
     for info in welcome.peers:
         _joined(peer, road, info)

@@ -230,7 +230,6 @@ class Peer:
         if frame.sender and not road.is_relayed:
             raise RemoteProtocolError("only a relay says who sends a frame")
         try:
-            talk = road.conversations.get(frame.sender)
             if frame.kind >= wire.RESUME:
                 if road.far is None:
                     raise RemoteProtocolError("a frame came before the hello")
@@ -239,6 +238,7 @@ class Peer:
             handler = HANDLERS.get(frame.kind)
             if handler is None:
                 raise RemoteProtocolError(f"unknown kind of frame: {frame.kind}")
+            talk = road.conversations.get(frame.sender)
             if talk is not None and talk.seal is not None:
                 if frame.flags & wire.SEALED:
                     frame = talk.seal.open(frame)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from typing import Awaitable, Callable, Iterator, Optional
+import ssl as tls
+from functools import partial
+from typing import Awaitable, Callable, Iterator, Optional, Union
 
 import anyio
 
 from ..errors import AsyncSyftError, LinkClosed, Refused
 from ..transport import Transport
+from ..websocket import dial
 from .peer import Peer
 from .road import Road
 
@@ -33,12 +36,21 @@ def pauses() -> Iterator[float]:
 
 
 class Redialling:
-    """One road of a peer, dialled again whenever it is lost; ``on_refused`` is told why, when that ends."""
+    """One road of a peer, dialled again whenever it is lost; ``on_refused`` is told why, when that ends.
+
+    ``address``: a ws:// or wss:// URL, dialled with ``ssl``; or what dials.
+    """
 
     def __init__(
-        self, peer: Peer, dial: Dial, token: Optional[str], on_refused: Callable[[AsyncSyftError], None]
+        self,
+        peer: Peer,
+        address: Union[str, Dial],
+        ssl: Optional[tls.SSLContext],
+        token: Optional[str],
+        on_refused: Callable[[AsyncSyftError], None],
     ) -> None:
-        self.peer, self.dial, self.token = peer, dial, token
+        self.peer, self.token = peer, token
+        self.dial: Dial = partial(dial, address, ssl=ssl) if isinstance(address, str) else address
         self.on_refused = on_refused
 
     async def begin(self) -> Road:

@@ -33,7 +33,6 @@ class Road:
         self.grant = Grant()  # what it gave
         self.link = Link(transport, self._on_message)
         self.on_frame = on_frame
-        self.number = 0
         self.far: Optional[PeerInfo] = None  # who is at the other end of the link
         self.peers: Dict[int, PeerInfo] = {}
         self.conversations: Dict[int, Conversation] = {}

@@ -27,7 +27,7 @@ class Conversation(Resuming):
         handler = _HANDLERS.get(frame.kind)
         if handler is None:
             raise RemoteProtocolError(f"a frame of kind {frame.kind} has no place in a conversation")
-        if self._greeted == (frame.kind == wire.RESUME):
+        if self.greeted == (frame.kind == wire.RESUME):
             raise RemoteProtocolError("a conversation on a new road begins with one resume")
         if frame.size > wire.MAX_EXEMPT and frame.kind in _EXEMPT:
             raise RemoteProtocolError(f"a frame of kind {frame.kind} and {frame.size} bytes, which no credit pays for")

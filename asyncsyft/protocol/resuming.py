@@ -21,7 +21,7 @@ class Resuming(Sending):
         """A road is there (again); ``to`` is the far end's number on it. A resume leaves before anything else."""
         self.to = to
         self.generation += 1
-        self._greeted = False
+        self.greeted = False
         self._resumed = not self.received and not self.last_id
         for lane in self.lanes.values():
             lane.reset()
@@ -55,7 +55,7 @@ class Resuming(Sending):
             raise RemoteProtocolError(f"received up to {message.received} where {self.last_id} were sent")
         if message.received < self.seen:
             raise RemoteProtocolError(f"received up to {message.received} where {self.seen} were answered")
-        self._greeted = True
+        self.greeted = True
         self.their_can = message.can
         codecs = message.can.get("codecs")
         self._they_expand = type(codecs) is list and wire.ZSTD in codecs

@@ -75,7 +75,7 @@ class Sending:
         self.forgotten = 0
         self.served: Dict[int, Served] = {}
         self._they_expand = False  # they offer the codec
-        self._greeted = False  # their resume came
+        self.greeted = False  # their resume came, on this road
         self._resumed = False  # requests and answers may leave
         self._resending: Deque[Request] = deque()
         self._control: Deque[Tuple[Parcel, int]] = deque()
@@ -96,11 +96,6 @@ class Sending:
             lane = self.lanes[number] = Lane(number)
             self._turns.append(lane)
         return lane
-
-    @property
-    def greeted(self) -> bool:
-        """Whether the far end has resumed it on this road."""
-        return self._greeted
 
     @property
     def owes(self) -> bool:

@@ -105,9 +105,9 @@ class Relay(Lifetime):
         while True:
             await anyio.sleep(self._heartbeat)
             now = time.time()
-            for member in [m for m in self._links if m.info is not None]:
+            for member in list(self.members.values()):
                 if not self._admission.stands(member.grant, now):
-                    logger.info("%s: its token is no longer good", member.info.name if member.info else "a peer")
+                    logger.info("%s: its token is no longer good", member.link.transport.remote)
                     member.link.send(Parcel(wire.GOODBYE, 0, (Refused.__name__, "the token is no longer good")))
                     member.link.close(1008, "the token is no longer good")
 
