@@ -179,6 +179,6 @@ async def test_a_newer_link_to_a_listening_worker_wins_if_it_proves_the_same_key
                     driver.peer.key = key
                 ours.abort()
                 np.testing.assert_array_equal(await x.get(), np.arange(3.0))
-                assert half_open not in worker.peer.roads
+                await until(lambda: half_open not in worker.peer.roads)
                 assert driver["alice"] is alice
                 del x
