@@ -127,8 +127,8 @@ async def test_a_hello_that_is_refused_is_told_why(said: bytes, reason: str) -> 
 
 
 async def test_a_hello_that_never_comes(monkeypatch: Any) -> None:
-    monkeypatch.setattr(relay_module.relay, "HANDSHAKE_TIMEOUT", 0.02)
     async with town("memory", "alice") as made, bystander(made):
+        monkeypatch.setattr(relay_module.relay, "HANDSHAKE_TIMEOUT", 0.02)
         async with scripted(await made.dial()) as mallory:
             await mallory.ended.wait()
             assert isinstance(mallory.outcome, LinkClosed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, List
 
 import anyio
@@ -48,9 +49,9 @@ async def test_who_waits_first_is_woken() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
         await settle()
-        assert not slot.done
+        assert not slot.is_set
         slot.set("here")
-        assert slot.done
+        assert slot.is_set
         assert got == []
     assert got == ["here"]
     assert await outcome(slot) == "here"  # and again
@@ -107,7 +108,7 @@ async def test_giving_up_leaves_the_slot_usable() -> None:
     with anyio.move_on_after(0.001) as scope:
         await slot
     assert scope.cancelled_caught
-    assert not slot.done
+    assert not slot.is_set
     slot.set("later")  # wakes nobody
     assert await outcome(slot) == "later"
 
@@ -180,6 +181,31 @@ async def test_a_task_of_no_scope() -> None:
     kept = spawn(run)
     assert await outcome(done) == "ran"
     assert kept is not None
+
+
+def test_a_task_that_ends_the_loop_keeps_none_of_those_that_were_woken_with_it() -> None:
+    loop = asyncio.new_event_loop()
+    got: List[int] = []
+
+    async def wait(slot: Slot[int]) -> None:
+        got.append(await slot)
+        if len(got) == 1:
+            raise SystemExit
+
+    slots: List[Slot[int]] = [slot_class()() for _ in range(3)]  # before the loop runs
+    tasks = [loop.create_task(wait(slot)) for slot in slots]
+    try:
+        loop.run_until_complete(asyncio.sleep(0))
+        for number, slot in enumerate(slots):
+            loop.call_soon(slot.set, number)
+        with pytest.raises(SystemExit):
+            loop.run_forever()
+        with pytest.raises(SystemExit):
+            tasks[0].result()
+        loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks[1:]), 5))
+    finally:
+        loop.close()
+    assert got == [0, 1, 2]
 
 
 def test_without_a_loop_that_is_trio_it_is_asyncios() -> None:

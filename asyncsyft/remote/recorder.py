@@ -51,7 +51,7 @@ class Sent(Request):
 
     def wants(self, step: int) -> bool:
         slot = self.slots.get(step)
-        return slot is not None and not slot.done
+        return slot is not None and not slot.is_set
 
     def progress(self, step: int, done: int, total: int) -> None:
         slot = self.slots.get(step)
@@ -73,7 +73,7 @@ class Sent(Request):
         slot = self.slots.pop(failure.step, None)
         if slot is None:
             scope.add(error)
-        elif not slot.done:
+        elif not slot.is_set:
             slot.fail(error)
             scope.raised(error)
 
@@ -206,7 +206,7 @@ class Recorder:
 
     def cancel(self, slot: Slot[Any]) -> None:
         """Nobody waits for it any more: the worker is asked not to begin the step."""
-        if slot.done:
+        if slot.is_set:
             return
         slot.fail(LinkClosed("nobody waits"))
         for index, mine in self._slots.items():

@@ -130,9 +130,9 @@ async def test_steps_wait_for_a_tensor_that_arrives_and_others_do_not(road: str)
         alice.recorder.close_program()  # what follows is another program
         small = await alice.send(np.arange(3))
         np.testing.assert_array_equal(await small.get(), [0, 1, 2])
-        assert not landed.done
+        assert not landed.is_set
         np.testing.assert_array_equal(await total.get(), ours.sum())
-        assert landed.done
+        assert landed.is_set
 
 
 async def test_a_deadline_ends_the_wait_and_the_step_is_not_run(road: str, gate: Gate) -> None:
