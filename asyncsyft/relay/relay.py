@@ -30,7 +30,10 @@ from .presence import Presence
 
 logger = logging.getLogger(__name__)
 
-#: Beside the credit of its lanes, a pair may have this much on its way: frames that no credit pays for.
+#: For each lane that it uses, a pair may have this much on its way: credit pays for frames as they are before they are
+#: sealed, and the smallest grow by four fifths.
+LANE_ROOM = 2 * WINDOW
+#: Beside that, a pair may have this much on its way: frames that no credit pays for.
 EXEMPT_ROOM = 2 << 20
 #: Bytes that wait for one destination, from all senders; past it, it does not read and is cut.
 MAX_WAITING = 64 << 20
@@ -182,7 +185,7 @@ class Relay(Lifetime):
         outbox.waiting += size
         destination.waiting += size
         self.bytes_passed += size
-        if outbox.waiting > min(len(outbox.lanes) * WINDOW + EXEMPT_ROOM, MAX_FROM_ONE):
+        if outbox.waiting > min(len(outbox.lanes) * LANE_ROOM + EXEMPT_ROOM, MAX_FROM_ONE):
             self._part(sender, destination)
         elif destination.waiting > MAX_WAITING:
             self.slow_consumers += destination.link.error is None

@@ -108,7 +108,7 @@ async def test_a_pair_that_exceeds_its_credit_is_parted() -> None:
             link = memory(made.dialled[0])
             link.pause()
             piece = packed(wire.PROGRAM, [0, [], []], bytes(500_000), to=alice.number, number=1)
-            for _ in range(4):
+            for _ in range(5):
                 mallory.say(piece, piece)
             goodbye = await mallory.says(wire.GOODBYE)
             assert goodbye.code == "RemoteProtocolError"
