@@ -23,8 +23,8 @@ def ramp(descr: str, *shape: int) -> Array:
     flat = np.arange(int(np.prod(shape, dtype=np.int64)), dtype="<i8")
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        values = [int(limits.min), int(limits.max), *(int(n) % 100 for n in flat)]
-        return np.array(values[: flat.size], dtype).reshape(shape)
+        extremes = np.array([limits.min, limits.max], dtype)
+        return np.concatenate([extremes, (flat % 100).astype(dtype)])[: flat.size].reshape(shape)
     special = np.array([np.nan, np.inf, -np.inf, -0.0]) if dtype.kind in "fc" else np.zeros(0)
     values_of = np.concatenate([special, flat % 100 + 0.5 * (dtype.kind != "b")])[: flat.size]
     return (

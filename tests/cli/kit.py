@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Tuple
 
-SECONDS = 30.0
+#: Seconds for the next line of a process, or its end; starting one takes many on a machine that does much else.
+SECONDS = 60.0
 
 
 class Command:

@@ -21,6 +21,8 @@ import asyncsyft
 from asyncsyft.identity import Authority
 from tests.cli.kit import SECONDS, Command, url_in
 
+pytestmark = pytest.mark.timeout(240)  # some start ten processes, one after the other
+
 # Relay and worker.
 
 
@@ -190,15 +192,24 @@ def test_a_worker_does_not_start_with_a_pickle_or_without_its_file(run: Any, tmp
 # Configuration.
 
 
-def test_what_is_typed_comes_before_the_environment_and_that_before_the_file(run: Any, tmp_path: Path) -> None:
+def test_what_is_typed_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from asyncsyft.cli.commands import asyncsyft as command
+
     file = tmp_path / "asyncsyft.toml"
     file.write_text('[worker]\nname = "from-file"\nlisten = "127.0.0.1:0"\nload = ["x=missing.npy"]\n')
-    env = {"ASYNCSYFT_WORKER_LOAD": "x=env.npy"}
-    words = ["worker", "--config", str(file)]
-    assert "missing.npy" in run(*words)[2]
-    assert "env.npy" in run(*words, env=env)[2]
-    assert "typed.npy" in run(*words, "--load", "x=typed.npy", env=env)[2]
-    assert "missing.npy" in run("worker", env={"ASYNCSYFT_CONFIG": str(file)})[2]
+    variable = {"ASYNCSYFT_WORKER_LOAD": "x=env.npy"}
+
+    def said(*words: str, **env: str) -> str:
+        result = CliRunner().invoke(command, ["worker", *words], env=env)
+        assert result.exit_code == 1
+        return result.output
+
+    assert "missing.npy" in said("--config", str(file))
+    assert "env.npy" in said("--config", str(file), **variable)
+    assert "typed.npy" in said("--config", str(file), "--load", "x=typed.npy", **variable)
+    assert "missing.npy" in said(ASYNCSYFT_CONFIG=str(file))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # cryptography will leave Python 3.8, and says so
     import trustme
 
+pytestmark = pytest.mark.timeout(240)  # some start ten processes, one after the other
+
 
 class Keys:
     """Private keys of three peers, a roster of two of them, an authority, and a file of revoked tokens."""

@@ -94,7 +94,7 @@ async def test_a_restarted_worker_is_another_life(relayed: str) -> None:
 async def test_steps_under_way_when_a_worker_is_lost_are_told_to_flush(road: str) -> None:
     async with town(road, "alice") as made, made.connect() as driver:
         (alice,) = await driver.wait_for("alice")
-        x = alice.call("ones", (1000, 1000))
+        x = alice.call("ones", (600, 600))
         kept = [x @ x for _ in range(20)]
         alice.recorder.close_program()
         worker = made.workers["alice"]

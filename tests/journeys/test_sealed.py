@@ -158,13 +158,13 @@ async def test_sealing_composes_with_cut_links(cuts: int) -> None:
         await until(lambda: not leftovers(worker, set()))
 
 
-async def try_to_work(driver: Driver, done: List[bool]) -> None:
+async def try_to_work(driver: Driver, done: anyio.Event) -> None:
     """Work, or be told why not."""
     try:
         await work(driver)
     except (AsyncSyftError, KeyError) as error:
         assert "forged" not in str(error)
-    done.append(True)
+    done.set()
 
 
 # What a malicious relay does to frames: each gets the frames so far, and gives what goes on in place of one.
@@ -253,12 +253,12 @@ async def test_what_a_malicious_relay_does_changes_no_result(tampering: Callable
                 made.links[-1].abort()
             # Either it is as if nothing had been, or it is an error: never another result. What is kept back is waited
             # for, until the link is lost.
-            done: List[bool] = []
+            done = anyio.Event()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(try_to_work, driver, done)
-                while not done:
+                while not done.is_set():
                     with anyio.move_on_after(0.3):
-                        await until(lambda: done)
+                        await done.wait()
                     made.links[-1].abort()
             assert tampered
             made.relay.tamper = lambda frame: [frame]
