@@ -11,12 +11,13 @@ def main() -> None:
     """The command ``asyncsyft``."""
     try:
         from .commands import asyncsyft
+
+        asyncsyft()  # which imports its commands as they are asked for
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
         if missing not in _NEEDS:
             raise
         sys.exit(f"asyncsyft: the command line needs {missing}: pip install 'asyncsyft[cli]'")
-    asyncsyft()
 
 
 __all__ = ["main"]

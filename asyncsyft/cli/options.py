@@ -82,12 +82,14 @@ def _configure(ctx: click.Context, param: click.Parameter, path: Optional[Path])
         raise click.BadParameter(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise click.BadParameter(f"{path} is no TOML: {error}") from None
-    group = ctx.find_root().command
-    commands = group.commands if isinstance(group, click.Group) else {}
+    root = ctx.find_root()
+    group = root.command
+    assert isinstance(group, click.Group)
     for name, section in sections.items():
-        command = commands.get(name)
+        command = group.get_command(root, name)
         if command is None or not isinstance(section, dict):
-            raise click.BadParameter(f"{path}: unknown key {name!r}: its sections are {', '.join(sorted(commands))}")
+            names = ", ".join(group.list_commands(root))
+            raise click.BadParameter(f"{path}: unknown key {name!r}: its sections are {names}")
         defaults = _defaults(f"{path}: [{name}]", command, section)
         if command is ctx.command:
             ctx.default_map = defaults
