@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, AsyncIterator, Dict, List, Mapping, NamedTuple, Sequence, Set, cast
 
-from benchmarks.stacks import OWN, STACKS, WARM_UP
+from benchmarks.stacks import OWN, WARM_UP, place
 
 ROOT = Path(__file__).resolve().parent.parent
 START = 60.0  # seconds that an end may take to start
@@ -120,7 +120,7 @@ async def check(stacks: Sequence[str]) -> Dict[str, str]:
     """The versions of what these stacks need. Raises: BenchmarkFailed if something is missing."""
     by_env: Dict[str, List[str]] = {}
     for stack in stacks:
-        by_env.setdefault(STACKS[stack].env, []).append(stack)
+        by_env.setdefault(place(stack).env, []).append(stack)
     versions: Dict[str, str] = {}
     for env, names in by_env.items():
         async with process(env, env, "check", *names) as checking:
@@ -164,15 +164,15 @@ class Crew:
 @asynccontextmanager
 async def crew(stack: str) -> AsyncIterator[Crew]:
     """The processes of a stack, started now."""
-    place = STACKS[stack]
+    found = place(stack)
     async with AsyncExitStack() as open_:
         servers: Dict[str, End] = {}
         ports: List[str] = []
-        for server in place.servers:
-            started = process(place.env, f"{stack} {server}", stack, server, *ports)
+        for server in found.servers:
+            started = process(found.env, f"{stack} {server}", stack, server, *ports)
             servers[server] = await open_.enter_async_context(started)
             ports += map(str, (await servers[server].hear(START))["ports"])
-        started = process(place.env, f"{stack} client", stack, "drive", *ports)
+        started = process(found.env, f"{stack} client", stack, "drive", *ports)
         made = Crew(servers, await open_.enter_async_context(started))
         await made.hello()
         yield made

@@ -2,6 +2,20 @@
 
 from .client import WebsocketClientWorker
 from .installing import install, uninstall
+from .network import Network, connect
+from .notebook import load_ipython_extension, unload_ipython_extension
 from .server import WebsocketServerWorker
+from .socketio import WebsocketIOClientWorker, WebsocketIOServerWorker
 
-__all__ = ["WebsocketClientWorker", "WebsocketServerWorker", "install", "uninstall"]
+__all__ = [
+    "Network",
+    "WebsocketClientWorker",
+    "WebsocketIOClientWorker",
+    "WebsocketIOServerWorker",
+    "WebsocketServerWorker",
+    "connect",
+    "install",
+    "load_ipython_extension",
+    "uninstall",
+    "unload_ipython_extension",
+]

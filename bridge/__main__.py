@@ -1,4 +1,4 @@
-"""``python -m bridge script.py [args]``, ``python -m bridge -m module [args]``: an unmodified program on the bridge."""
+"""``python -m bridge script.py``, ``python -m bridge -m module``: an unmodified program; ``worker``: a worker."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import runpy
 import sys
 from typing import List
 
-USAGE = "usage: python -m bridge script.py [args] | -m module [args]"
+USAGE = "usage: python -m bridge script.py [args] | -m module [args] | worker --id ID --relay URL [...]"
 
 
 def main(arguments: List[str]) -> None:
     """Run a program as Python would, with PySyft's transports replaced."""
+    if arguments[:1] == ["worker"]:
+        from bridge import command
+
+        return command.main(arguments[1:])
     is_module = arguments[:1] == ["-m"]
     program = arguments[int(is_module) : int(is_module) + 1]
     if not program or program[0].startswith("-"):

@@ -7,14 +7,15 @@ bridge is in use. What is not for a worker behind a link goes its old way.
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import msgpack
 import numpy as np
 import syft as sy
 import torch
 from syft.codes import TENSOR_SERIALIZATION
-from syft.messaging.message import ObjectRequestMessage
+from syft.exceptions import EmptyCryptoPrimitiveStoreError, GetNotPermittedError, ResponseSignatureError
+from syft.messaging.message import ForceObjectDeleteMessage, ObjectMessage, ObjectRequestMessage, TensorCommandMessage
 from syft.serde.compression import NO_COMPRESSION, scheme_to_bytes
 from syft.serde.msgpack import serde, torch_serde
 from syft.workers.base import BaseWorker
@@ -66,6 +67,8 @@ def read(message: bytes, worker: BaseWorker) -> Any:
     before, _context.reading = _context.reading, getattr(message, "tensors", None)
     try:
         return sy.serde.deserialize(message, worker=worker)
+    except (EmptyCryptoPrimitiveStoreError, GetNotPermittedError, ResponseSignatureError) as error:
+        raise error.with_traceback(None) from None  # the frame that raised it holds it: a cycle, with pointers in it
     finally:
         _context.reading = before
 
@@ -120,12 +123,27 @@ def _send_msg(self: Any, message: Any, location: Any) -> Any:
         return _original["send_msg"](self, message, location)
     if self.verbose:
         print(f"worker {self} sending {message} to {location}")  # noqa: T201 - as PySyft's own
+    if type(message) is ForceObjectDeleteMessage and _delete_later(message.object_ids, location):
+        return None
+    operation = pipelining.operation(message, location)
+    doomed = far().doomed
+    if doomed and (type(message) is ObjectMessage or not _ids_of_results(message).isdisjoint(doomed)):
+        far().delete_doomed()  # the id is given once more: what had it must be gone
     written = write(message, self, lends=True)
-    operation = pipelining.operation(message)
     is_small = operation is not None and all(array.nbytes <= COPIED for array in written.tensors)
     if is_small and far().tell(buffers(written), operation):
         return None
     return read(self._send_msg(written, location), self)
+
+
+def _delete_later(ids: List[Any], location: Any) -> bool:
+    """Leave it to the link to delete objects together, where nobody looks at single messages, no others lie behind."""
+    far = location.far()
+    return pipelining.enabled and not location.log_msgs and far.foreign.isdisjoint(ids) and far.delete_later(ids)
+
+
+def _ids_of_results(message: Any) -> Set[Any]:
+    return set(message.action.return_ids or ()) if type(message) is TensorCommandMessage else set()
 
 
 def _recv_msg(self: Any, bin_message: bytes) -> bytes:

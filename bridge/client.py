@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-import ssl as tls
+import builtins
+import os
+import weakref
 from typing import Any, List, Optional, Sequence, Union
 
 import syft as sy
 from syft.exceptions import ResponseSignatureError
 from syft.generic.pointers.pointer_tensor import PointerTensor
 from syft.messaging.message import Message, ObjectRequestMessage, SearchMessage, TensorCommandMessage
-from syft.workers.virtual import VirtualWorker
 from websocket import WebSocketConnectionClosedException
 
-from asyncsyft.tensor import Array
+from asyncsyft.errors import Refused
 
 from . import beside
-from .ends import Far, asking
+from .ends import asking, at_relay, relayed
+from .far import Far
+from .looks import LooksInto
+from .neighbours import attach, locate, serve, trusting
 
 #: Seconds that an answer may take, unless the program says otherwise; as PySyft's own.
 TIMEOUT_INTERVAL = 60
 
 
-def _serve_local(buffers: List[Array]) -> List[Array]:
-    """What a worker asks of this process is for its local worker."""
-    return beside.buffers(sy.local_worker._recv_msg(beside.message_of(buffers)))
+class _Gone:
+    """What is in the place of PySyft's own socket when the bridge was taken out."""
+
+    connected = False
+
+    def send(self, *_: Any) -> None:
+        raise WebSocketConnectionClosedException("the bridge was taken out: this worker is of no more use")
+
+    recv = shutdown = send
 
 
-class WebsocketClientWorker(VirtualWorker):
+_living: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def retire() -> None:
+    """Workers that are still there fail from now on as PySyft's own do when their link is closed."""
+    for worker in list(_living.values()):
+        worker.__dict__.setdefault("ws", _Gone())
+
+
+class WebsocketClientWorker(LooksInto):
     """Forwards all messages to a worker that listens; linked when it is made, and registered only then."""
 
     def __init__(
@@ -43,14 +62,16 @@ class WebsocketClientWorker(VirtualWorker):
         data: Optional[List[Any]] = None,
         timeout: Optional[int] = None,
     ) -> None:
-        beside.attach()
+        attach()
+        _living[builtins.id(self)] = self
         self.port, self.host = port, host
         self.timeout = TIMEOUT_INTERVAL if timeout is None else timeout
         self.secure = secure
         self._far: Optional[Far] = None
         self._closed = False
+        self._name = str(id)
         self.connect()
-        mine = {name: self.__dict__[name] for name in ("port", "host", "timeout", "secure", "_far", "_closed")}
+        mine = dict(self.__dict__)
         try:
             super().__init__(
                 hook=hook, id=id, data=data, is_client_worker=is_client_worker, log_msgs=log_msgs, verbose=verbose
@@ -59,7 +80,17 @@ class WebsocketClientWorker(VirtualWorker):
             self.close()
             raise
         self.__dict__.update(mine)  # where a worker of this id was known, all that it had was copied
-        self._log_msgs_remote(self.log_msgs)
+        if self.auto_add and hook is not None and hook.local_worker is not None:
+            self._succeed(hook.local_worker)
+
+    def _succeed(self, me: Any) -> None:
+        """Take the place of a worker of this id whose link has ended."""
+        known = me._known_workers.get(self.id)
+        if known is self or not isinstance(known, WebsocketClientWorker) or (known._far and known._far.is_open):
+            return
+        for worker in (me, *list(me._known_workers.values())):
+            if worker._known_workers.get(self.id) is known:
+                worker._known_workers[self.id] = self
 
     # The link.
 
@@ -69,10 +100,35 @@ class WebsocketClientWorker(VirtualWorker):
         return f"wss://{self.host}:{self.port}" if self.secure else f"ws://{self.host}:{self.port}"
 
     def connect(self) -> None:
-        """Link to the worker, if this is not so. Raises: ConnectionRefusedError, WebSocketTimeoutException."""
-        if self._closed or self._far is None or not self._far.is_open:
-            self._far = asking(_serve_local).dial(self.url, self._context())
+        """Link to the worker, if this is not so: who listens there, or who has this id at the relay that does.
+
+        Raises: ConnectionRefusedError, WebSocketTimeoutException.
+        """
+        if not self.is_linked:
+            self._far = self._linked()
         self._closed = False
+
+    def _linked(self) -> Far:
+        end = relayed(self.url)
+        if end is None:
+            token, context = None, trusting(self.url)
+            try:
+                far = asking(serve, locate).dial(self.url, context)
+            except ConnectionRefusedError as error:
+                token = os.environ.get("ASYNCSYFT_TOKEN")
+                if token is None or not isinstance(error.__cause__, Refused):
+                    raise
+                context = None  # a token is shown to who has a good certificate
+                far = asking(serve, locate).dial(self.url, None, token)
+            if far is not None:
+                return far
+            end = at_relay(self.url, serve, locate, context, token)
+        return end.find(self._name)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether messages may be sent."""
+        return not self._closed and self._far is not None and self._far.is_open
 
     def close(self) -> None:
         """End the link, unless other workers of this process use it too; idempotent. ``connect`` makes another."""
@@ -80,20 +136,12 @@ class WebsocketClientWorker(VirtualWorker):
             self._closed = True
             self._far.close()
 
-    def _context(self) -> Optional[tls.SSLContext]:
-        if not self.secure:
-            return None
-        context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)  # as PySyft's own, whoever has a certificate is believed
-        context.check_hostname = False
-        context.verify_mode = tls.CERT_NONE
-        return context
-
     def far(self) -> Far:
         """The far end of the link, in this process: a child of the one that made the worker dials anew."""
         if self._closed:
             raise WebSocketConnectionClosedException(f"the link to {self.id} is closed: connect() makes another")
         assert self._far is not None
-        if self._far.end is not asking(_serve_local):
+        if self._far.end.process != os.getpid():
             self.connect()
         return self._far
 
@@ -216,5 +264,4 @@ class WebsocketClientWorker(VirtualWorker):
         return await self.async_send_msg(ObjectRequestMessage(ids[0], None, ""))
 
     def __str__(self) -> str:
-        here, there = len(self.object_store._tensors), self.tensors_count_remote()
-        return f"<{type(self).__name__} id:{self.id} #tensors local:{here} #tensors remote: {there}>"
+        return f"<{type(self).__name__} id:{self.id} #tensors local:0 #tensors remote: {self.tensors_count_remote()}>"

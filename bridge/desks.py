@@ -36,22 +36,36 @@ class Answer(Protocol):
 class Desk:
     """The desk of one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Optional[Desk] = None) -> None:
+        """``host``: the desk of the thread on behalf of which this one works, while that is not in Python."""
         self.mail: SimpleQueue[Any] = SimpleQueue()
-        self.root, self.depth = os.urandom(8), 0
+        self.host = host
+        self.root = PROCESS + os.urandom(8) if host is None else host.root
+        self.depth = 0 if host is None else host.depth
+        #: The conversation by which came what is served here; None where the thread serves nothing.
+        self.talk: Any = None if host is None else host.talk
+        #: Those who were told something, and not waited for, while this was served.
+        self.told: Dict[Any, None] = {} if host is None else host.told
         self.later: Deque[Task] = deque()
-        self.turn: Optional[threading.Lock] = None  # while it is held here
+        self.turn: Optional[threading.Lock] = None if host is None else host.turn  # while it is held here
 
     def wait(self, answer: Answer, seconds: Optional[float] = None) -> None:
         """Return when the answer is there; Ctrl-C interrupts. Raises: TimeoutError."""
         deadline = None if seconds is None else time.monotonic() + seconds
-        while not answer.done:
-            item = self._next(deadline)
-            if hasattr(item, "serve"):
-                if item.call.root == self.root and item.call.depth > self.depth:
-                    item.serve()
-                else:
-                    self.later.append(item)
+        stands_in = self.host is not None and self.root not in _standing
+        if stands_in:
+            _standing[self.root] = _threads.desk = self
+        try:
+            while not answer.done:
+                item = self._next(deadline)
+                if hasattr(item, "serve"):
+                    if item.call.root == self.root and item.call.depth > self.depth:
+                        item.serve()
+                    else:
+                        self.later.append(item)
+        finally:
+            if stands_in:
+                del _standing[self.root], _threads.desk
 
     def _next(self, deadline: Optional[float]) -> Any:
         turn = self.turn
@@ -68,22 +82,89 @@ class Desk:
                 self.turn = turn
 
 
+#: Names this process in the roots of its calls; a child of it has another.
+PROCESS = os.urandom(8)
+
 _threads = threading.local()
 _by_root: weakref.WeakValueDictionary[bytes, Desk] = weakref.WeakValueDictionary()
+_standing: Dict[bytes, Desk] = {}  # by root: stand-ins that wait
 
 
 def here() -> Desk:
-    """The desk of this thread."""
+    """The desk of this thread.
+
+    A thread that is not Python's own is torch's, which runs the hooks of gradients in one. It stands in for the thread
+    that waits for these gradients.
+    """
     desk: Optional[Desk] = getattr(_threads, "desk", None)
-    if desk is None:
-        desk = _threads.desk = Desk()
-        _by_root[desk.root] = desk
+    if desk is not None:
+        return desk
+    is_ours = not isinstance(threading.current_thread(), threading._DummyThread)
+    if gradients.host is not None and not is_ours:
+        return _stand_in(gradients.host)
+    desk = getattr(_threads, "own", None) or Desk()
+    _by_root[desk.root] = desk
+    setattr(_threads, "desk" if is_ours else "own", desk)
     return desk
+
+
+def _stand_in(host: Desk) -> Desk:
+    desk: Optional[Desk] = getattr(_threads, "standing", None)
+    if desk is None or (desk.host, desk.root, desk.depth) != (host, host.root, host.depth):
+        desk = _threads.standing = Desk(host)
+    desk.turn = host.turn
+    return desk
+
+
+class Gradients:
+    """torch's one thread for gradients, which threads use one after the other: its hooks may wait for other workers."""
+
+    def __init__(self) -> None:
+        self.host: Optional[Desk] = None
+        self._lock = threading.Lock()
+
+    def __call__(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that has torch's thread work, so that here is known for whom."""
+
+        def lent(*args: Any, **kwargs: Any) -> Any:
+            if isinstance(threading.current_thread(), threading._DummyThread):
+                return work(*args, **kwargs)  # it is that thread
+            desk = here()
+            self._acquire(desk)
+            self.host = desk
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.host = None
+                self._lock.release()
+
+        return lent
+
+    def _acquire(self, desk: Desk) -> None:
+        """A turn is not kept while one waits for another's gradients, which may need it."""
+        if self._lock.acquire(blocking=False):
+            return
+        turn, desk.turn = desk.turn, None
+        if turn is not None:
+            turn.release()
+        try:
+            self._lock.acquire()
+        finally:
+            if turn is not None:
+                turn.acquire()
+                desk.turn = turn
+
+
+gradients = Gradients()
 
 
 def forget() -> None:
     """In a child of this process: its calls are not those of the parent."""
+    global PROCESS
+    PROCESS = os.urandom(8)
     _threads.__dict__.clear()
+    _standing.clear()
+    gradients.__init__()  # type: ignore[misc] # another thread of the parent may have had it
 
 
 class Office:
@@ -98,7 +179,7 @@ class Office:
     def deliver(self, conversation: Any, task: Task) -> None:
         """Put a task on the desk that waits on behalf of the same call, or on that of its conversation."""
         call = task.call
-        desk = self._serving.get(call.root) or _by_root.get(call.root)
+        desk = _standing.get(call.root) or self._serving.get(call.root) or _by_root.get(call.root)
         if desk is None or call.depth <= desk.depth:
             desk = self._desks.get(conversation)
             if desk is None:
@@ -121,20 +202,24 @@ class Office:
             if hasattr(item, "serve"):
                 item.serve()
 
-    def serve(self, call: Call, work: Callable[[], Any]) -> Any:
-        """What ``work`` returns, at this thread's desk and in turn. Raises: what it raises."""
+    def serve(self, call: Call, work: Callable[[], Any], talk: Any = None) -> Any:
+        """What ``work`` returns, at this thread's desk and in turn; ``talk``: by whom it was asked.
+
+        Raises: what it raises.
+        """
         desk = here()
-        before = desk.root, desk.depth, self._serving.get(call.root)
+        before = desk.root, desk.depth, desk.talk, desk.told
+        outer = self._serving.get(call.root)
         takes = desk.turn is None
         if takes:
             self.turn.acquire()
             desk.turn = self.turn
-        desk.root, desk.depth = call.root, call.depth
+        desk.root, desk.depth, desk.talk, desk.told = call.root, call.depth, talk, {}
         self._serving[call.root] = desk
         try:
             return work()
         finally:
-            desk.root, desk.depth, outer = before
+            desk.root, desk.depth, desk.talk, desk.told = before
             if outer is None:
                 del self._serving[call.root]
             else:

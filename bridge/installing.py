@@ -13,8 +13,8 @@ import syft.grid.clients.data_centric_fl_client  # noqa: F401 - a subclass, whic
 from syft.serde.msgpack import serde
 from syft.workers import websocket_client, websocket_server
 
-from . import beside, ends, pipelining
-from .client import WebsocketClientWorker
+from . import ends, faster, looks, neighbours, pipelining, socketio
+from .client import WebsocketClientWorker, retire
 from .server import WebsocketServerWorker
 
 _PAIRS: List[Tuple[type, type]] = [
@@ -35,7 +35,10 @@ def install(pipeline: bool = True) -> None:
     the next call that waits; without it, each is waited for, so that errors are raised where they belong.
     """
     pipelining.enabled = pipeline
-    beside.attach()
+    neighbours.attach()
+    faster.attach()
+    looks.attach()
+    socketio.attach()
     for theirs, ours in _PAIRS:
         if theirs not in _before:
             own = {name: value for name, value in vars(theirs).items() if name not in _KEPT}
@@ -46,15 +49,24 @@ def install(pipeline: bool = True) -> None:
     _forget_checks()
 
 
+def is_installed() -> bool:
+    """Whether PySyft's transports are replaced."""
+    return bool(_before)
+
+
 def uninstall() -> None:
     """Undo ``install``: links are closed, and workers that were made meanwhile are of no more use. Idempotent."""
     ends.leave()
+    retire()
     for theirs, (bases, own) in _before.items():
         theirs.__bases__ = bases
         for name, value in own.items():
             setattr(theirs, name, value)
     _before.clear()
-    beside.detach()
+    faster.detach()
+    neighbours.detach()
+    looks.detach()
+    socketio.detach()
     _forget_checks()
 
 

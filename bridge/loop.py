@@ -1,6 +1,8 @@
 """An event loop in a thread of its own, and how threads that are not async hand it work.
 
-What is handed over goes in a deque that the loop drains; the loop is woken only when it is idle. It knows no PySyft.
+What is handed over goes in a deque that the loop drains. Waking the loop costs the thread that does it as much as the
+work itself, since the two then fight for Python's lock: so after some work the loop does not fall asleep but dozes,
+looks again by itself a little later, and is woken meanwhile only for what is in a hurry. It knows no PySyft.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from typing import Any, Awaitable, Callable, Deque, List, Optional, Tuple
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Tuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 #: Pieces of work that the loop does before it looks at its sockets again.
 TURN = 256
+#: Seconds until a loop that dozes looks for work by itself.
+DOZE = 0.001
+#: What the loop may be at: asleep until it is woken, dozing, or at work.
+ASLEEP, DOZING, AWAKE = range(3)
 #: Seconds that the loop's thread may take to begin, and to end.
 PATIENCE = 10.0
 
@@ -56,7 +62,8 @@ class Loop:
 
     def __init__(self) -> None:
         self._work: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
-        self._idle = True
+        self._state = ASLEEP
+        self._alarm: Optional[asyncio.TimerHandle] = None
         self._running: Optional[List[Outcome]] = []
         self._loop: asyncio.AbstractEventLoop
         self.tasks: TaskGroup
@@ -71,14 +78,31 @@ class Loop:
         return threading.get_ident() == self._thread.ident
 
     def post(self, work: Callable[..., Any], *args: Any) -> None:
-        """Have the loop call ``work(*args)``, in the order in which it is posted; from any thread, even a finalizer."""
+        """Have the loop call ``work(*args)``, in the order in which it is posted; from any thread, even a finalizer.
+
+        What ``work`` returns, unless None, is called when the loop has done all that there was, once for all that
+        returned the same. Raises: Stopped.
+        """
         self._work.append((work, args))
-        if self._idle:
-            self._idle = False  # two threads may both find it idle: one wake-up too many does no harm
-            try:
-                self._loop.call_soon_threadsafe(self._drain)
-            except RuntimeError as error:
-                raise Stopped(str(error)) from None
+        if self._state != AWAKE:
+            self._wake()
+
+    def post_soon(self, work: Callable[..., Any], *args: Any) -> None:
+        """The same in no hurry, as long as there is more of it: a loop that dozes is not woken."""
+        self._work.append((work, args))
+        if self._state == ASLEEP:
+            self._wake()
+
+    def call_later(self, seconds: float, work: Callable[[], Any]) -> None:
+        """Have the loop call ``work`` after so many seconds; in its own thread only."""
+        self._loop.call_later(seconds, work)
+
+    def _wake(self) -> None:
+        self._state = AWAKE  # two threads may both find it asleep: one call too many does no harm
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError as error:
+            raise Stopped(str(error)) from None
 
     def run(self, work: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """What an async function returns; waits for it. Raises: what it raises, Stopped."""
@@ -125,19 +149,33 @@ class Loop:
             outcome.set(error=error)
 
     def _drain(self) -> None:
-        work = self._work
-        for _ in range(TURN):
-            if not work:
-                self._idle = True
-                if not work:  # a thread that appended before it could see that wakes nobody
-                    return
-                self._idle = False
+        self._state = AWAKE
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        work, did = self._work, 0
+        finish: Dict[Callable[[], Any], None] = {}
+        while work and did < TURN:
             call, args = work.popleft()
-            try:
-                call(*args)
-            except Exception:
-                logger.exception("%r failed in the bridge's event loop", call)
-        self._loop.call_soon(self._drain)
+            did += 1
+            self._do(call, args, finish)
+        for last in finish:
+            self._do(last, (), {})
+        self._state = DOZING if did else ASLEEP
+        if work:  # a thread that appended before it could see that wakes nobody
+            self._state = AWAKE
+            self._loop.call_soon(self._drain)
+        elif did:
+            self._alarm = self._loop.call_later(DOZE, self._drain)
+
+    def _do(self, call: Callable[..., Any], args: Tuple[Any, ...], finish: Dict[Callable[[], Any], None]) -> None:
+        try:
+            last = call(*args)
+        except Exception:
+            logger.exception("%r failed in the bridge's event loop", call)
+        else:
+            if last is not None:
+                finish[last] = None
 
     def _begin(self, work: Callable[..., Awaitable[Any]], args: Tuple[Any, ...], outcome: Outcome) -> None:
         self.tasks.start_soon(self._carry, work, args, outcome)

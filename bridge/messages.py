@@ -2,11 +2,12 @@
 
 A message is bytes and tensors beside them. Small ones travel in the body of the request, each large one in chunks,
 under a step of its own. An answer is a value for each: step 0 the bytes (or what went wrong), from 1 on the tensors.
+A message of no bytes asks where a worker is; its answer is a document, as bytes.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -20,6 +21,13 @@ BUFFER, MESSAGE = "syft.buffer", "syft.message"
 SMALL = 1 << 16
 #: Tensors beside one message: msgpack lists have a bound (``wire.MAX_LIST``).
 MAX_BUFFERS = 2000
+#: Bytes of a root that name its process.
+PROCESS_SIZE = 8
+#: Calls within calls: PySyft's own go three or four deep.
+MAX_DEPTH = 64
+
+#: The id of a PySyft worker; None is the one at the far end itself.
+Id = Union[int, str, None]
 
 
 class Call(NamedTuple):
@@ -27,17 +35,21 @@ class Call(NamedTuple):
 
     A call made while serving another has its root, and is one deeper: it is served by whoever waits for that root.
     ``waited``: somebody waits for the answer; nobody does for one that says nothing but that all went well.
+    ``to``: for whom it is, where that is somebody whom the far end knows.
     """
 
     root: bytes
     depth: int
     waited: bool
+    to: Id = None
 
 
 def pack(call: Call, buffers: Sequence[tensor.Array]) -> Tuple[List[Any], List[Buffer], List[Tuple[int, tensor.Array]]]:
-    """Steps, body and chunked arrays of a request. Raises: ValueError past ``MAX_BUFFERS``."""
+    """Steps, body and chunked arrays of a request. Raises: ValueError past a limit."""
     if len(buffers) > MAX_BUFFERS:
         raise ValueError(f"a message with {len(buffers)} tensors is past the limit of {MAX_BUFFERS}")
+    if call.depth > MAX_DEPTH:
+        raise ValueError(f"calls within calls, {call.depth} deep: do two workers send each other on?")
     steps: List[Any] = []
     entries: List[Any] = []
     body: List[Buffer] = []
@@ -63,12 +75,14 @@ class Arriving:
     def __init__(self, message: Program, body: memoryview) -> None:
         """Raises: RemoteProtocolError if it is not what ``pack`` makes, LimitExceeded if there is no memory."""
         try:
-            *large, (op, root, depth, waited, entries) = message.steps
-            if op != MESSAGE or type(root) is not bytes or type(depth) is not int or depth < 1:
+            *large, (op, root, depth, waited, to, entries) = message.steps
+            if op != MESSAGE or type(root) is not bytes or type(depth) is not int or not 0 < depth <= MAX_DEPTH:
                 raise ValueError("no message")
+            if to is not None and type(to) not in (int, str):
+                raise ValueError("for nobody")
             if message.chunked != list(range(len(large))):
                 raise ValueError("what is large comes in chunks")
-            self.call = Call(root, depth, bool(waited))
+            self.call = Call(root, depth, bool(waited), to)
             self.landings: Dict[int, tensor.Landing] = {at: _landing(step) for at, step in enumerate(large)}
             arrays = {at: landing.array for at, landing in self.landings.items()}
             self.buffers = [arrays[entry] if type(entry) is int else _small(entry, body) for entry in entries]

@@ -20,20 +20,35 @@ from asyncsyft.wire import Buffer, ChunkOf, Failure, Program
 
 from .desks import Desk, Office
 from .failures import described
-from .messages import MAX_BUFFERS, SMALL, Arriving, Call, pack
+from .messages import MAX_BUFFERS, PROCESS_SIZE, SMALL, Arriving, Call, pack
 
 logger = logging.getLogger(__name__)
 
 #: None, as PySyft's serde writes it: a byte for "not compressed", and msgpack's nil.
 NOTHING = b"\x28\xc0"
 
+#: Who began the calls that are served in this process: by the name of a process, the conversation with it.
+HOMES: Dict[bytes, Conversation] = {}
+
+Handle = Callable[[Call, List[Array]], List[Array]]
+
 
 class Asked(Request):
     """A message that this end sent; its answer is put on the desk of the thread that waits, if one does."""
 
-    def __init__(self, desk: Optional[Desk], operation: str = "", told: Optional[List[Any]] = None) -> None:
-        """``operation`` and ``told``: what it is, if nobody waits, and where to put what goes wrong."""
-        self.desk, self.operation, self.told = desk, operation, told
+    def __init__(
+        self,
+        desk: Optional[Desk],
+        operation: str = "",
+        told: Optional[List[Any]] = None,
+        under_way: Optional[Dict[Asked, None]] = None,
+    ) -> None:
+        """If nobody waits: ``operation``, what it is; ``told``, where to put what goes wrong; ``under_way``: it itself.
+
+        Who waits for it later adds a desk to ``later``, and then looks whether it is done.
+        """
+        self.later: List[Desk] = []
+        self.desk, self.operation, self.told, self.under_way = desk, operation, told, under_way
         self.done = False
         self.error: Optional[Exception] = None
         self.values: Dict[int, Array] = {}
@@ -57,11 +72,15 @@ class Asked(Request):
         self.settled()
 
     def settled(self) -> None:
+        if self.problem is not None and self.told is not None:
+            self.told.append({**self.problem, "operation": self.operation} if type(self.problem) is dict else None)
+        if self.under_way is not None:
+            self.under_way.pop(self, None)
         self.done = True
         if self.desk is not None:
             self.desk.mail.put(self)
-        elif self.problem is not None and self.told is not None:
-            self.told.append({**self.problem, "operation": self.operation} if type(self.problem) is dict else None)
+        for desk in self.later:
+            desk.mail.put(self)
 
     @property
     def buffers(self) -> List[Array]:
@@ -69,16 +88,16 @@ class Asked(Request):
         return [self.values[step] for step in sorted(self.values)]
 
 
-def ask(talk: Conversation, asked: Asked, call: Call, buffers: Sequence[Array]) -> None:
-    """Send a message; its arrays must not change until it is answered."""
+def ask(talk: Conversation, asked: Asked, call: Call, buffers: Sequence[Array]) -> Optional[Callable[[], None]]:
+    """Send a message; its arrays must not change until it is answered. What is returned has it leave."""
     try:
         steps, body, asked.chunks = pack(call, buffers)
         talk.ask(asked, steps, body, call.depth - 1)
     except (AsyncSyftError, ValueError, TypeError) as error:
         asked.error = error
         asked.settled()
-        return
-    talk.pump()
+        return None
+    return talk.pump
 
 
 class Arrived:
@@ -98,7 +117,7 @@ class Arrived:
         problem = {**service.untold.pop(key), "earlier": True} if waited and key in service.untold else None
         if problem is None:
             try:
-                buffers = service.office.serve(self.call, lambda: service.handle(self.buffers))
+                buffers = service.office.serve(self.call, lambda: service.handle(self.call, self.buffers), self.talk)
                 if not waited and buffers[0].tobytes() != NOTHING:
                     raise RuntimeError("there is an answer, and nobody waits for it")
             except Exception as error:
@@ -107,12 +126,13 @@ class Arrived:
                 if not waited:
                     service.untold.setdefault(key, problem)
         self.buffers = []
-        service.post(self._answer, buffers if waited else [], problem)
+        post = service.post if waited else service.post_soon
+        post(self._answer, buffers if waited else [], problem)
 
-    def _answer(self, buffers: List[Array], problem: Any) -> None:
+    def _answer(self, buffers: List[Array], problem: Any) -> Optional[Callable[[], None]]:
         talk, served = self.talk, self.served
         if talk.ended is not None:
-            return
+            return None
         talk.consumed(served.lane, self._size, self._generation)
         if problem is not None:
             document = msgpack.packb(problem)
@@ -120,7 +140,7 @@ class Arrived:
         else:
             _give(talk, served, buffers)
         talk.done(served)
-        talk.pump()
+        return talk.pump
 
 
 def _give(talk: Conversation, served: Served, buffers: Sequence[Array]) -> None:
@@ -142,11 +162,13 @@ class Service:
     """Serves PySyft's messages; a ``protocol.Server``.
 
     ``handle`` gets the buffers of a message, at a desk, and returns those of its answer; ``post`` hands work to the
-    loop.
+    loop; ``end`` is the end whose service this is.
     """
 
-    def __init__(self, name: str, handle: Callable[[List[Array]], List[Array]], post: Callable[..., None]) -> None:
-        self.name, self.handle, self.post = name, handle, post
+    def __init__(self, name: str, handle: Handle, post: Callable[..., None], end: Any = None) -> None:
+        self.name, self.handle, self.post, self.end = name, handle, post, end
+        #: For answers that nobody waits for: they may leave together.
+        self.post_soon = post if end is None else end.loop.post_soon
         self.office = Office(name)
         #: The first thing that went wrong with what nobody waited for, by conversation and root of the call. The next
         #: message that is waited for is not done, and is told this: as if the program had stopped where it went wrong.
@@ -159,6 +181,8 @@ class Service:
     ) -> None:
         """A message came, but for what follows in chunks. Raises: RemoteProtocolError if it is none."""
         arrived = Arrived(self, conversation, served, Arriving(message, body), size)
+        if arrived.call.depth == 1:  # the first to say so is believed
+            HOMES.setdefault(arrived.call.root[:PROCESS_SIZE], conversation)
         if arrived.landings:
             self._coming[conversation, served.id] = arrived
         self._lanes.setdefault((conversation, served.lane), deque()).append(arrived)
@@ -196,4 +220,6 @@ class Service:
         for table in tables:
             for key in [key for key in list(table) if key[0] is conversation]:
                 table.pop(key, None)
+        for process in [process for process, talk in HOMES.items() if talk is conversation]:
+            del HOMES[process]
         self.office.ended(conversation)

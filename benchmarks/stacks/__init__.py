@@ -41,6 +41,14 @@ STACKS: Dict[str, Place] = {
     "dask": Place("dask_distributed", PEERS, servers=("scheduler", "worker")),
     "tcp": Place("tcp"),
 }
+#: What `bridge` compares, in the environment in which PySyft 0.2.9 runs: ``make bridge-env``.
+SYFT: Dict[str, Place] = {
+    "syft-bridge": Place("benchmarks.bridge.bridged", servers=("alice", "bob", "charlie", "dan")),
+    "syft-bridge-large": Place("benchmarks.bridge.bridged_large", servers=("alice",)),
+    "syft-websocket": Place("benchmarks.bridge.websocket", servers=("alice", "bob", "charlie", "dan")),
+    "syft-websocket-large": Place("benchmarks.bridge.websocket_large", servers=("alice",)),
+    "syft-virtual": Place("benchmarks.bridge.virtual", servers=()),
+}
 #: What `scale` starts, with as many processes of workers as it likes.
 CROWD = "asyncsyft-crowd"
 
@@ -75,7 +83,12 @@ class Stack(Protocol):
         """Connect, and offer the measures while the context is open; ``ports`` are those of all servers."""
 
 
+def place(name: str) -> Place:
+    """Where the stack of that name is found; KeyError if there is none."""
+    return SYFT[name] if name in SYFT else STACKS[name]
+
+
 def load(name: str) -> Stack:
     """The stack of that name; KeyError if there is none."""
-    module = "asyncsyft_crowd" if name == CROWD else STACKS[name].module
-    return cast(Stack, importlib.import_module(f"{__name__}.{module}"))
+    module = "asyncsyft_crowd" if name == CROWD else place(name).module
+    return cast(Stack, importlib.import_module(module if name in SYFT else f"{__name__}.{module}"))

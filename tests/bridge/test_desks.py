@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import Any, Callable, List
 
 import pytest
 
-from bridge.desks import Desk, Office, here
+from bridge.desks import Desk, Office, gradients, here
 from bridge.loop import Outcome
 from bridge.messages import Call
 
@@ -101,6 +102,63 @@ def test_a_call_back_is_served_by_the_thread_that_began(office: Office) -> None:
     mine.wait(reply)
     assert back.ended.wait()[0] is threading.current_thread()
     assert mine.depth == 0
+
+
+def in_a_foreign_thread(work: Callable[[], Any]) -> Any:
+    """What a function gives in a thread that Python's ``threading`` did not make, as torch's own."""
+    outcome = Outcome()
+
+    def run() -> None:
+        try:
+            outcome.set(work())
+        except BaseException as error:  # noqa: BLE001 - the test sees it
+            outcome.set(error=error)
+
+    _thread.start_new_thread(run, ())
+    return outcome.wait()
+
+
+def test_a_hook_in_torch_s_thread_stands_in_for_the_one_that_waits_for_gradients(office: Office) -> None:
+    reply, ready = Reply(), Outcome()
+
+    def hook() -> Any:
+        desk = here()
+        ready.set(desk)
+        desk.wait(reply)
+        return desk.root, desk.depth
+
+    job = Job(office, Call(b"root", 1, True), lambda: gradients(in_a_foreign_thread)(hook))
+    office.deliver("talk", job)
+    standing = ready.wait()
+    inner = Job(office, Call(b"root", 3, True), lambda: (here() is standing, reply.give(standing)))
+    office.deliver("another", inner)
+    assert inner.ended.wait()[1][0]
+    thread, (root, depth) = job.ended.wait()
+    assert (root, depth) == (b"root", 1)
+    assert inner.ended.wait()[0] is not thread
+
+
+def test_who_waits_for_gradients_that_another_is_at_gives_its_turn_away(office: Office) -> None:
+    reply, ready, begun = Reply(), Outcome(), Outcome()
+
+    def hook() -> None:
+        ready.set(here())
+        here().wait(reply)
+
+    def second() -> str:
+        begun.set()
+        return str(gradients(lambda: "done")())
+
+    first = Job(office, Call(b"one", 1, True), lambda: gradients(in_a_foreign_thread)(hook))
+    office.deliver("one", first)
+    standing = ready.wait()
+    other = Job(office, Call(b"two", 1, True), second)
+    office.deliver("two", other)
+    begun.wait()
+    reply.give(standing)
+    first.ended.wait()
+    assert other.ended.wait()[1] == "done"
+    assert not office.turn.locked()
 
 
 def test_a_wait_has_an_end(office: Office) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asyncsyft.errors import LimitExceeded, RemoteProtocolError
 from asyncsyft.wire import CHUNK, Program
-from bridge.messages import BUFFER, MESSAGE, SMALL, Arriving, Call, pack
+from bridge.messages import BUFFER, MAX_DEPTH, MESSAGE, SMALL, Arriving, Call, pack
 
 CALL = Call(b"root", 1, True)
 
@@ -45,6 +45,24 @@ def test_small_large_and_empty_arrays_arrive_as_they_were() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_message_says_for_whom_it_is() -> None:
+    for to in ("bob", 7, None):
+        call = Call(b"root", 2, False, to)
+        steps, pieces, _ = pack(call, [np.zeros(0, np.uint8)])
+        arriving = Arriving(Program(0, steps, []), memoryview(b"".join(pieces)))
+        assert arriving.call == call
+        assert arriving.buffers[0].size == 0
+
+
+def test_calls_within_calls_have_an_end() -> None:
+    steps, _, _ = pack(Call(b"root", MAX_DEPTH, True), [np.zeros(0, np.uint8)])
+    steps[0][2] += 1
+    with pytest.raises(RemoteProtocolError):
+        Arriving(Program(0, steps, []), memoryview(b""))
+    with pytest.raises(ValueError, match="deep"):
+        pack(Call(b"root", MAX_DEPTH + 1, True), [np.zeros(0, np.uint8)])
+
+
 def test_too_many_arrays_are_refused_before_they_leave() -> None:
     with pytest.raises(ValueError, match="past the limit"):
         pack(CALL, [np.zeros(1, "|u1")] * 3000)
@@ -60,7 +78,7 @@ steps = st.lists(
     st.one_of(
         anything,
         st.tuples(st.just(BUFFER), anything, anything).map(list),
-        st.tuples(st.just(MESSAGE), st.binary(), st.integers(0, 3), st.booleans(), entries).map(list),
+        st.tuples(st.just(MESSAGE), st.binary(), st.integers(0, 3), st.booleans(), anything, entries).map(list),
     ),
     max_size=3,
 )

@@ -1,0 +1,217 @@
+"""A worker at the far end of a conversation, for the threads of this process: asked, or told without waiting.
+
+What it is told is not ordered with what other workers ask of it. ``drain`` waits until all is done; ``drain_others``
+before a worker is asked for what it may do elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Sequence, Set
+
+import numpy as np
+import syft as sy
+import websocket as legacy
+from syft.messaging.message import ForceObjectDeleteMessage
+
+from asyncsyft.errors import LinkError, fresh
+from asyncsyft.protocol import Conversation
+from asyncsyft.tensor import Array
+
+from . import beside
+from .desks import here
+from .failures import rebuilt
+from .loop import Stopped
+from .messages import Call, Id
+from .pipelining import AHEAD, DELETE
+from .service import Asked, ask
+
+if TYPE_CHECKING:
+    from .ends import End
+
+logger = logging.getLogger(__name__)
+
+#: A message of no bytes: it asks where a worker is, and is no business of PySyft's.
+EMPTY: Array = np.empty(0, np.uint8)
+#: Seconds that what was told may take, when somebody waits for it after all.
+PATIENCE = 60.0
+#: Objects that are deleted by one message, and seconds that they may wait for it.
+TOGETHER, SOON = 32, 0.01
+
+
+class Far:
+    """``to``: whom it is for, where the far end of the conversation is to pass it on."""
+
+    def __init__(self, end: End, talk: Conversation, url: str = "", to: Id = None) -> None:
+        self.end, self.talk, self.url, self.to = end, talk, url, to
+        self.users = 0
+        #: Ids of its objects that are, or hold, pointers to other workers.
+        self.foreign: Set[Any] = set()
+        #: What went wrong with messages that nobody waited for, until their thread is told; by its root.
+        self._problems: Dict[bytes, List[Any]] = {}
+        self._under_way: Dict[Asked, None] = {}
+        #: Ids of objects that nobody needs any more, until they are deleted together; whoever gives one of these ids
+        #: to an object again calls ``delete_doomed`` before.
+        self.doomed: Deque[Any] = deque()
+        _all.add(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may be sent: not after its link ended, nor in a process that was forked since."""
+        return self.talk.ended is None and self.end.process == os.getpid()
+
+    def ask(self, buffers: Sequence[Array], seconds: Optional[float] = None) -> List[Array]:
+        """The answer to a message; what is large in it must not change meanwhile.
+
+        Raises: what the worker raised, now or at a message before that nobody waited for;
+        WebSocketConnectionClosedException when it is lost, WebSocketTimeoutException.
+        """
+        return self.finish(self.begin(buffers), seconds)
+
+    def begin(self, buffers: Sequence[Array]) -> Asked:
+        """Send a message whose answer this thread waits for by ``finish``."""
+        self.delete_doomed()
+        desk = here()
+        asked = Asked(desk)
+        self._post(asked, Call(desk.root, desk.depth + 1, True, self.to), buffers)
+        return asked
+
+    def finish(self, asked: Asked, seconds: Optional[float] = None) -> List[Array]:
+        """The answer to what was begun. Raises: as ``ask``."""
+        desk = here()
+        try:
+            desk.wait(asked, seconds)
+        except TimeoutError:
+            raise legacy.WebSocketTimeoutException(f"no answer within {seconds:g} s") from None
+        if asked.error is None and asked.problem is None:
+            return asked.buffers
+        lost, problem = asked.error, asked.problem
+        del asked  # an error holds this frame: what it names would stay, with the program's tensors
+        try:
+            if isinstance(lost, LinkError):
+                raise legacy.WebSocketConnectionClosedException(str(lost)) from fresh(lost)
+            raise fresh(lost) if lost is not None else self._error(desk.root, problem)
+        finally:
+            del lost
+
+    def _error(self, root: bytes, problem: Any) -> Exception:
+        """What a problem is to be raised as: where an earlier one kept the worker from doing this, that one."""
+        if type(problem) is not dict or not problem.get("earlier"):
+            return rebuilt(problem)
+        first, *rest = [rebuilt(earlier) for earlier in self._problems.pop(root, None) or [problem]]
+        for error in rest:
+            logger.warning("failed as well, perhaps because of it: %s", error)
+        return first
+
+    def tell(self, buffers: Sequence[Array], operation: str) -> bool:
+        """Send a message whose answer nobody waits for; from any thread, even a finalizer.
+
+        False, and nothing is sent, when it is time to wait for one: too many are on their way.
+        """
+        if len(self._under_way) >= AHEAD and operation != DELETE:
+            return False
+        desk = here()
+        told = self._problems.get(desk.root)
+        if told is None:
+            told = self._problems[desk.root] = []
+        asked = Asked(None, operation, told, self._under_way)
+        self._under_way[asked] = None
+        if desk.talk is not None:
+            desk.told[self] = None
+        try:
+            self._post(asked, Call(desk.root, desk.depth + 1, False, self.to), buffers)
+        except BaseException:
+            self._under_way.pop(asked, None)
+            raise
+        return True
+
+    def delete_later(self, ids: Sequence[Any]) -> bool:
+        """Delete objects together with others: before the next message that is waited for, and soon in any case.
+
+        From any thread, even a finalizer. False, and nothing is done, while this thread serves somebody, who is told
+        that all is done when it is. Raises: WebSocketConnectionClosedException.
+        """
+        if here().talk is not None:
+            return False
+        is_first = not self.doomed
+        self.doomed.extend(ids)
+        if is_first:
+            self._hand_over(self.end.loop.post_soon, self._delete_soon)
+        elif len(self.doomed) >= TOGETHER:
+            self.delete_doomed()
+        return True
+
+    def _delete_soon(self) -> None:
+        self.end.loop.call_later(SOON, self._delete_if_open)
+
+    def _delete_if_open(self) -> None:
+        if self.is_open:
+            self.delete_doomed()
+
+    def delete_doomed(self) -> None:
+        """Delete now what was to be deleted later: after all that was posted so far."""
+        ids: List[Any] = []
+        while self.doomed:
+            ids.append(self.doomed.popleft())
+        if ids:
+            self.tell(beside.buffers(beside.write(ForceObjectDeleteMessage(ids), sy.local_worker)), DELETE)
+
+    def _post(self, asked: Asked, call: Call, buffers: Sequence[Array]) -> None:
+        post = self.end.loop.post if call.waited else self.end.loop.post_soon
+        self._hand_over(post, ask, self.talk, asked, call, buffers)
+
+    def _hand_over(self, post: Callable[..., None], work: Callable[..., Any], *args: Any) -> None:
+        if not self.is_open:
+            raise legacy.WebSocketConnectionClosedException(f"the link is closed: {self.talk.ended}")
+        try:
+            post(work, *args)
+        except Stopped as error:
+            raise legacy.WebSocketConnectionClosedException(str(error)) from error
+
+    def drain(self) -> None:
+        """Return when all that was told is done. Raises: what went wrong with what this thread told."""
+        desk = here()
+        _dirty.discard(self)
+        if not self.is_open:
+            return
+        self.delete_doomed()
+        told = self._problems.get(desk.root)
+        for asked in list(self._under_way):
+            if desk.talk is not None and asked.told is not told:
+                continue  # a worker's threads serve clients that have nothing to do with each other
+            asked.later.append(desk)
+            try:
+                desk.wait(asked, PATIENCE)
+            except TimeoutError:
+                raise legacy.WebSocketTimeoutException(f"{self.talk.name} is late with what it was told") from None
+        if told:
+            self.ask([EMPTY])  # the worker is to know that its first problem is known
+        elif desk.talk is not None:
+            self._problems.pop(desk.root, None)
+
+    def drain_others(self, only_dirty: bool = False) -> None:
+        """Return when all that other workers were told is done: this one may ask them for what is not ordered with it.
+
+        Raises: what went wrong with what this thread told them.
+        """
+        if not only_dirty or _dirty:
+            for far in list(_dirty if only_dirty else _all):
+                if far is not self:
+                    far.drain()
+
+    def soil(self) -> None:
+        """It was told what it may pass on to other workers: before they are asked, or told, that must be done."""
+        _dirty.add(self)
+
+    def close(self) -> None:
+        """One of its users needs it no more; with the last one the link ends."""
+        self.users -= 1
+        if not self.users and self.is_open:
+            self.end.part_with(self)
+
+
+_all: weakref.WeakSet[Far] = weakref.WeakSet()
+_dirty: Set[Far] = set()
