@@ -2,6 +2,8 @@
 
 from .driver import Driver, connect, open
 from .errors import AsyncSyftError
+from .mpc.session import MPC
+from .mpc.tensor import SecretTensor
 from .plan import Plan, State, plan
 from .relay import Relay
 from .remote import RemoteTensor
@@ -9,11 +11,13 @@ from .testing import local
 from .worker import Worker
 
 __all__ = [
+    "MPC",
     "AsyncSyftError",
     "Driver",
     "Plan",
     "Relay",
     "RemoteTensor",
+    "SecretTensor",
     "State",
     "Worker",
     "connect",

@@ -20,6 +20,7 @@ from .identity import known_peers as pinned
 from .keeping import Keeping
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
+from .mpc.service import Sessions
 from .ops import OPS
 from .peer import RESUME_GRACE, WORKER, Dial, Peer, Redialling, Road, join_address, split_address, vouch
 from .program import MAX_PLAN_STEPS
@@ -89,6 +90,7 @@ class Worker(Lifetime):
             compression=compression,
             known=pinned(known_peers),
         )
+        self.sessions = self.executor.sessions = Sessions(self.executor, self.peer.incarnation)
         self.peer.conversations.on_ended = self._ended
         self.executor.converse = self.peer.converse_with
         self.executor.counts = self._counts
@@ -131,6 +133,7 @@ class Worker(Lifetime):
             self._tasks.start_soon(redialling.stay, await redialling.begin())
 
     async def _close(self) -> None:
+        self.sessions.close()
         with anyio.move_on_after(DRAIN):
             await self._idle()
             await self.peer.quiet()

@@ -14,22 +14,27 @@ PACKAGE = Path(__file__).resolve().parent.parent / "asyncsyft"
 FLOORS = [
     {"errors"},
     {"tensor", "compression"},
-    {"wire", "mpc.ring", "mpc.prg"},
-    {"program"},
-    {"protocol", "transport", "framing", "identity", "certificates", "seal", "waiting", "keeping"},
-    {"link", "websocket", "lifetime"},
+    {"wire", "mpc.ring", "mpc.node"},
+    {"program", "mpc.prg", "mpc.fixed", "mpc.machine"},
+    {"protocol", "transport", "framing", "identity", "certificates", "seal", "waiting", "keeping"}
+    | {"mpc.gates", "mpc.schedule", "mpc.packing"},
+    {"link", "websocket", "lifetime", "mpc.computing", "mpc.dealing", "mpc.circuit"},
     {"peer", "ops", "store", "faults"},
-    {"executor", "relay", "remote", "mpc.dealer", "mpc.party"},
+    {"executor", "relay", "remote", "mpc.functions", "mpc.asking"},
+    {"mpc.service", "mpc.tensor"},
     {"worker", "driver", "metrics"},
     {"plan", "progress"},
-    {"mpc.session", "mpc.tensor", "testing", "demo", "conform"},
+    {"mpc.session", "testing", "demo", "conform"},
     {"cli"},
-    {"", "mpc", "__main__"},  # "" is asyncsyft itself: the public names
+    {"mpc"},  # its names, for who imports them from there
+    {"", "__main__"},  # "" is asyncsyft itself: the public names
 ]
 FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
 
 # Rules, not machinery: these wait for nothing, start nothing and read no clock.
 QUIET = {"errors", "tensor", "compression", "wire", "program", "mpc.ring", "mpc.prg", "protocol", "framing", "ops"}
+QUIET |= {"mpc.fixed", "mpc.machine", "mpc.node", "mpc.gates", "mpc.schedule", "mpc.computing", "mpc.dealing"}
+QUIET |= {"mpc.circuit", "mpc.functions", "mpc.packing"}
 QUIET |= {"identity"}  # but for the files that it is told to read and write
 MACHINERY = {"anyio", "asyncio", "concurrent", "selectors", "sniffio", "socket", "ssl", "threading", "time", "trio"}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Callable, Deque, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Deque, Dict, Iterator, List, Optional, Protocol, Set, Tuple
 
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from .. import program, tensor, wire
 from ..errors import Cancelled, LimitExceeded, OpFailed, Refused, RemoteProtocolError
+from ..program import Step
 from ..protocol import Conversation, Served
 from ..store import Outcome, Store
 from ..wire import Buffer, ChunkOf, Program
@@ -25,6 +26,16 @@ logger = logging.getLogger(__name__)
 #: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
 COPIED = 1 << 12
 _BARRIERS = frozenset((program.SEARCH, program.PLANS, program.RECALL))
+
+
+class SessionSteps(Protocol):
+    """Who takes the steps whose names begin with ``mpc.``."""
+
+    def step(self, job: Job, step: Step) -> None:
+        """Do it, now or later. Raises: Refused, LimitExceeded, SessionError."""
+
+    def ended(self, conversation: Conversation) -> None:
+        """A conversation is over."""
 
 
 class LaneQueue:
@@ -47,6 +58,8 @@ class Executor:
         self.tasks: Optional[TaskGroup] = None
         #: Opens a conversation with another peer: its incarnation, and its public key if it must be sealed.
         self.converse: Optional[Callable[[bytes, bytes], Conversation]] = None
+        #: Takes the steps of MPC sessions, where a worker has them.
+        self.sessions: Optional[SessionSteps] = None
         #: Called when the last job has ended.
         self.on_idle: Optional[Callable[[], None]] = None
         #: What else is counted for ``stats``: how often its worker's links came back.
@@ -131,6 +144,8 @@ class Executor:
         for key in [key for key in self._lanes if key[0] is conversation]:
             del self._lanes[key]
         self.moves.ended(conversation)
+        if self.sessions is not None:
+            self.sessions.ended(conversation)
         # Another conversation of the same owner may wait for what will not come now.
         by_number = {job.served.id: job for job in jobs}
         for (_, number, step), (_, out) in landings.items():

@@ -8,7 +8,7 @@ import msgpack
 import numpy as np
 
 from .. import program, tensor, wire
-from ..errors import LimitExceeded, Refused, UnknownObject
+from ..errors import LimitExceeded, Refused, UnknownObject, UnknownOp
 from ..keeping import Keepable, Key
 from ..program import Step
 from ..store import Label
@@ -156,6 +156,12 @@ def _claim(executor: Executor, job: Job, step: Step) -> None:
     executor.moves.claim(job, step.params)
 
 
+def _session(executor: Executor, job: Job, step: Step) -> None:
+    if executor.sessions is None:
+        raise UnknownOp(f"no such op: {step.op!r}")
+    executor.sessions.step(job, step)
+
+
 LOOP_STEPS_TABLE: Dict[str, Callable[[Executor, Job, Step], None]] = {
     program.INFO: _info,
     program.TAG: _tag,
@@ -166,5 +172,6 @@ LOOP_STEPS_TABLE: Dict[str, Callable[[Executor, Job, Step], None]] = {
     program.MOVE: _move,
     program.FETCH: _fetch,
     program.CLAIM: _claim,
+    **dict.fromkeys(program.SESSION_STEPS, _session),
 }
 LOOP_STEPS: FrozenSet[str] = frozenset(LOOP_STEPS_TABLE)

@@ -98,6 +98,8 @@ def _left(peer: Peer, road: Road, number: int, error: AsyncSyftError, for_good: 
         peer.conversations.end(talk, error)
     elif talk is not None:
         peer.conversations.park(talk, error)
+        if road.is_relayed and peer.role == WORKER and not road.link.closed:
+            road.seek(talk.theirs)  # when it comes back it may not know of us, if nothing of ours had reached it
 
 
 def on_goodbye(peer: Peer, road: Road, frame: Frame, message: Goodbye) -> None:

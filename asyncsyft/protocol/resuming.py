@@ -70,7 +70,9 @@ class Resuming(Sending):
             raise RemoteProtocolError(f"answers seen up to {seen} where {self.floor} were given")
         while self.forgotten < seen:
             self.forgotten += 1
-            self.served.pop(self.forgotten, None)
+            served = self.served.pop(self.forgotten, None)
+            if served is not None:
+                served.answers.clear()  # each names it: what is large would stay until cycles are collected
 
     def _resend(self, resume: Resume) -> None:
         landed = {entry[:3]: entry[3] for entry in resume.landed}

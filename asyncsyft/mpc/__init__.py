@@ -1,0 +1,18 @@
+"""Secure computation among several workers: each holds a share, none learns a value, a dealer gives randomness.
+
+Where to read, from the ground up:
+
+- ``ring``, ``fixed``: integers modulo 2^64, exact products of matrices; fractions as such integers.
+- ``prg``: seeds and streams; what is drawn is used once.
+- ``machine``: what a value is to a party and to the dealer (wires, loose sums, bits), gates, and the loop over them.
+- ``gates``: the rules of the gates, what a party does beside what the dealer does.
+- ``computing``, ``dealing``: the machines of a party and of the dealer, without I/O.
+- ``circuit``, ``schedule``: records gates: which form a value has, what travels together. ``functions``: made of them.
+- ``packing``, ``service``: gates as bytes; sessions at workers, over conversations.
+- ``session``, ``tensor``: what a driver's program writes.
+"""
+
+from .session import MPC
+from .tensor import SecretTensor, concat, where
+
+__all__ = ["MPC", "SecretTensor", "concat", "where"]

@@ -1,0 +1,9 @@
+"""MPC sessions at a worker, as party or as dealer: the machines of ``computing`` and ``dealing``, over conversations.
+
+``sessions`` is the table of them, and takes the steps whose names begin with ``mpc.``; ``session`` is what both roles
+have in common; ``party`` and ``dealer`` are the roles; ``mail`` holds what has come and is not wanted yet.
+"""
+
+from .sessions import Sessions
+
+__all__ = ["Sessions"]

@@ -1,0 +1,263 @@
+"""The sessions of a worker, by name; what others say to them is checked here, and handed on.
+
+Every member hears of a session from the driver, and from other members, in any order: what comes too early is kept, a
+little of it, and said again when the session is there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Callable, Dict, List, NamedTuple, Set
+
+import numpy as np
+
+from ...errors import LimitExceeded, Refused, SessionError
+from ...executor import Executor
+from ...executor.job import Job
+from ...program import Step
+from ...protocol import Conversation
+from ...waiting import Slot, slot_class
+from .. import fixed
+from ..packing import unpack
+from ..prg import SEED_SIZE
+from .dealer import DealerSession
+from .party import PartySession
+from .session import DEALER, Batch, Member, Session
+
+#: Sessions at once, and parties in each.
+MAX_SESSIONS, MAX_PARTIES = 256, 64
+#: What is kept of messages for sessions that are not open yet, of all together: messages, and bytes.
+MAX_EARLY, EARLY_BYTES = 1 << 12, 1 << 24
+NAME_SIZE = 16
+#: The first lane of sessions: below are those of ordinary requests, and of those made while serving others.
+FIRST_LANE = 512
+
+
+class Early(NamedTuple):
+    job: Job
+    step: int
+    request: Step
+    body: bytes
+
+
+class Sessions:
+    """All sessions in which a worker takes part."""
+
+    def __init__(self, executor: Executor, life: bytes) -> None:
+        self.executor, self.life = executor, life
+        self.open: Dict[bytes, Session] = {}
+        #: What this worker alone was told, by name.
+        self.results: Dict[str, Any] = {}
+        self._waiting: Dict[str, List[Slot[Any]]] = {}
+        self._early: Dict[bytes, List[Early]] = {}
+        self._early_bytes = 0
+        self._ended: OrderedDict[bytes, str] = OrderedDict()
+        self._lanes: Dict[Conversation, Dict[bytes, int]] = {}
+
+    @property
+    def slot(self) -> Callable[[], Slot[Any]]:
+        return slot_class()
+
+    # What is said.
+
+    def step(self, job: Job, step: Step) -> None:
+        """A step whose name begins with ``mpc.``. Raises: Refused, LimitExceeded, SessionError."""
+        name = _bytes(step.params.get("session"), NAME_SIZE)
+        if step.op == "mpc.open":
+            self._open(name, job, step.params)
+            return
+        session = self.open.get(name)
+        if session is None:
+            self._keep(name, job, step)
+            return
+        try:
+            self._hand(session, job, job.index, step, memoryview(job.body))
+        except SessionError as error:
+            session.fail(error)
+            raise
+        except (TypeError, KeyError, ValueError) as error:
+            session.fail(SessionError(f"not understood: {type(error).__name__} in {step.op}"))
+            raise
+
+    def _keep(self, name: bytes, job: Job, step: Step) -> None:
+        if name in self._ended:
+            if step.op != "mpc.close":
+                raise SessionError(self._ended[name])
+            return
+        count = sum(map(len, self._early.values()))
+        if count >= MAX_EARLY or self._early_bytes + len(job.body) > EARLY_BYTES:
+            raise LimitExceeded("too much was said to sessions that are not open")
+        self._early.setdefault(name, []).append(Early(job, job.index, step, bytes(job.body)))
+        self._early_bytes += len(job.body)
+        job.outstanding += 1
+
+    def _replay(self, session: Session) -> None:
+        for early in self._early.pop(session.name, ()):
+            self._early_bytes -= len(early.body)
+            try:
+                if session.error is not None:
+                    raise session.error
+                self._hand(session, early.job, early.step, early.request, memoryview(early.body))
+            except Exception as error:  # noqa: BLE001 - hostile parameters end the session
+                early.job.fail(early.step, error, early.request.op, ())
+                session.fail(error if isinstance(error, SessionError) else SessionError(f"not understood: {error}"))
+            self.executor.answered_later(early.job)
+
+    def _hand(self, session: Session, job: Job, index: int, step: Step, body: memoryview) -> None:
+        params, sender = step.params, job.conversation.theirs
+        place = session.places.get(sender, DEALER - 1)
+        if sender == session.owner.theirs and self._of_driver(session, job, index, step):
+            return
+        if step.op == "mpc.close" and (sender == session.owner.theirs or place >= DEALER):
+            session.fail(SessionError(str(params.get("reason", ""))[:1000] or "the session was closed"), sender)
+        elif not isinstance(session, PartySession) or place < DEALER:
+            raise Refused(f"{step.op} is not for this member, or not from that one")
+        elif step.op == "mpc.opened":
+            session.opened(place, _int(params["hop"]), _int(params["at"]), _int(params["total"]), body)
+        elif step.op == "mpc.deal":
+            session.dealt(place, body, job, index)
+        elif step.op == "mpc.told":
+            session.told(place, _int(params["number"]), _int(params["at"]), _int(params["total"]), body)
+        elif step.op == "mpc.seeds":
+            session.seeds(place, params["own"], params["before"], params["after"])
+        else:
+            raise Refused(f"{step.op} is not for members")
+
+    def _of_driver(self, session: Session, job: Job, index: int, step: Step) -> bool:
+        params = step.params
+        if step.op == "mpc.run":
+            session.add(_int(params["batch"]), _batch(job, index, step))
+        elif step.op == "mpc.reveal" and isinstance(session, PartySession):
+            if "name" in params:
+                session.learn(_int(params["number"]), str(params["name"]), _int(params["bits"]), job, index)
+            else:
+                session.reveal(_int(params["number"]), job, index)
+        else:
+            return False
+        return True
+
+    def _open(self, name: bytes, job: Job, params: Any) -> None:
+        if name in self.open or name in self._ended or len(self.open) >= MAX_SESSIONS:
+            raise Refused("that session is open, or over, or there are too many")
+        parties, place = params.get("parties"), _int(params.get("place"))
+        if type(parties) is not list or not 2 <= len(parties) <= MAX_PARTIES:
+            raise Refused(f"a session has 2 to {MAX_PARTIES} parties")
+        members = {index: _member(each) for index, each in enumerate(parties)}
+        members[DEALER] = _member(params.get("dealer"))
+        if (
+            place not in members
+            or members[place].life != self.life
+            or len({m.life for m in members.values()}) < len(members)
+        ):
+            raise Refused("the members of a session are different workers, and this one has its place among them")
+        seeds = [_bytes(seed, SEED_SIZE) for seed in params.get("seeds", ())]
+        if len(seeds) != (len(parties) if place == DEALER else 1):
+            raise Refused("the dealer knows the seeds of all inputs, a party its own")
+        session: Session
+        if place == DEALER:
+            session = DealerSession(self, name, job.conversation, members, seeds)
+        else:
+            session = PartySession(self, name, job.conversation, members, place, seeds[0])
+        self.open[name] = session
+        session.owe(job, job.index)
+        session.greeting.append((job, job.index))
+        assert self.executor.tasks is not None
+        self.executor.tasks.start_soon(session.work)
+        self._replay(session)
+
+    # Lanes: each session has one of its own in each conversation.
+
+    def lane(self, name: bytes, conversation: Conversation) -> int:
+        """The lane in which a session talks to a peer."""
+        lanes = self._lanes.setdefault(conversation, {})
+        if name not in lanes:
+            taken: Set[int] = set(lanes.values())
+            lanes[name] = next(lane for lane in range(FIRST_LANE, FIRST_LANE + MAX_SESSIONS + 1) if lane not in taken)
+        return lanes[name]
+
+    # Ends.
+
+    def over(self, session: Session) -> None:
+        """A session has ended."""
+        self.open.pop(session.name, None)
+        self._ended[session.name] = str(session.error)
+        while len(self._ended) > 4 * MAX_SESSIONS:
+            gone, _ = self._ended.popitem(last=False)
+            for lanes in self._lanes.values():
+                lanes.pop(gone, None)
+
+    def ended(self, conversation: Conversation) -> None:
+        """A conversation is over: so are the sessions that need it."""
+        self._lanes.pop(conversation, None)
+        for session in list(self.open.values()):
+            place = session.places.get(conversation.theirs)
+            if conversation is session.owner:
+                session.fail(SessionError("the driver has left"))
+            elif place is not None and session.talks.get(place, conversation) is conversation:
+                session.talks.setdefault(place, conversation)
+                session.left(place, conversation.ended or SessionError("it has left"))
+        for name, kept in list(self._early.items()):
+            left = [early for early in kept if early.job.conversation is not conversation]
+            self._early_bytes -= sum(len(early.body) for early in kept if early not in left)
+            self._early[name] = left
+            if not left:
+                del self._early[name]
+
+    def close(self) -> None:
+        """The worker ends: so do its sessions."""
+        for session in list(self.open.values()):
+            session.fail(SessionError(f"{self.executor.worker} has ended"))
+
+    # Results for whoever runs this worker.
+
+    def learned(self, name: str, values: Any) -> None:
+        self.results[name] = values
+        for slot in self._waiting.pop(name, ()):
+            slot.set(values)
+
+    async def result(self, name: str) -> Any:
+        """What a session revealed to this worker alone, now or when it does."""
+        if name in self.results:
+            return self.results[name]
+        slot: Slot[Any] = self.slot()
+        self._waiting.setdefault(name, []).append(slot)
+        return await slot
+
+
+def _batch(job: Job, index: int, step: Step) -> Batch:
+    """Inputs of the step: the packed gates, then what comes from outside, as ``inputs`` says."""
+    packed, *arrays = [_array(job, number) for number in step.inputs]
+    inputs: Dict[int, Any] = {}
+    for (number, bits), array in zip(step.params["inputs"], arrays):
+        inputs[_int(number)] = array if bits is None else fixed.encode(array, _int(bits))
+    drop = [_int(number) for number in step.params["drop"]]
+    gates = unpack(packed.tobytes())
+    return Batch(gates, inputs, drop, step.params.get("heavy") is True, job, index)
+
+
+def _array(job: Job, number: Any) -> Any:
+    found = job.space.outcome(number) if type(number) is int else None
+    if not isinstance(found, np.ndarray):
+        raise SessionError(f"object {number!r:.40} is no tensor here")
+    return found
+
+
+def _bytes(value: Any, size: int) -> bytes:
+    if type(value) is not bytes or len(value) != size:
+        raise Refused(f"not {size} bytes: {value!r:.40}")
+    return value
+
+
+def _int(value: Any) -> int:
+    if type(value) is not int:
+        raise Refused(f"not a number: {value!r:.40}")
+    return value
+
+
+def _member(value: Any) -> Member:
+    if type(value) is not list or len(value) != 2:
+        raise Refused("a member is an incarnation and a key")
+    life, key = value
+    if type(life) is not bytes or type(key) is not bytes:
+        raise Refused("a member is an incarnation and a key, in bytes")
+    return Member(life, key)
