@@ -66,6 +66,8 @@ def read(message: bytes, worker: BaseWorker) -> Any:
     """The opposite of ``write``; takes what ``sy.serde.serialize`` makes as well."""
     before, _context.reading = _context.reading, getattr(message, "tensors", None)
     try:
+        if message[:1] == _PLAIN:
+            return serde._detail(worker, msgpack.loads(memoryview(message)[1:], use_list=False))
         return sy.serde.deserialize(message, worker=worker)
     except (EmptyCryptoPrimitiveStoreError, GetNotPermittedError, ResponseSignatureError) as error:
         raise error.with_traceback(None) from None  # the frame that raised it holds it: a cycle, with pointers in it

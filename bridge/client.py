@@ -16,7 +16,7 @@ from websocket import WebSocketConnectionClosedException
 
 from asyncsyft.errors import Refused
 
-from . import beside
+from . import beside, pipelining
 from .ends import asking, at_relay, relayed
 from .far import Far
 from .looks import LooksInto
@@ -148,7 +148,9 @@ class WebsocketClientWorker(LooksInto):
     # Messages.
 
     def _send_msg(self, message: bytes, location: Any = None) -> bytes:
-        return self._recv_msg(message)
+        to = self if location is None else location  # of what this worker owns here, something may be elsewhere
+        answer: bytes = to._recv_msg(message)
+        return answer
 
     def _recv_msg(self, message: bytes) -> bytes:
         """The worker's answer to a message. Raises: what the worker raised, WebSocketConnectionClosedException."""
@@ -156,6 +158,7 @@ class WebsocketClientWorker(LooksInto):
 
     def _ask(self, message: Message) -> Any:
         worker = sy.local_worker
+        pipelining.operation(message, self)
         return beside.read(self._recv_msg(beside.write(message, worker)), worker)
 
     def _send_msg_and_deserialize(self, command_name: str, *args: Any, **kwargs: Any) -> Any:
@@ -232,6 +235,7 @@ class WebsocketClientWorker(LooksInto):
         """What ``send_msg`` gives."""
         if self.verbose:
             print("async_send_msg", message)  # noqa: T201 - as PySyft's own
+        pipelining.operation(message, self)
         written = beside.write(message, self)
         answer = await asyncio.get_running_loop().run_in_executor(None, self._recv_msg, written)
         return beside.read(answer, self)

@@ -6,6 +6,7 @@ import importlib
 import logging
 import signal
 import sys
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Type
 
 import click
@@ -39,8 +40,8 @@ from .server import WebsocketServerWorker
 @click.option(
     "--data",
     multiple=True,
-    metavar="NAME=FILE",
-    help="Hold what is in this .npy, .npz or .csv file, tagged NAME (.npz: NAME.KEY); repeatable.",
+    metavar="[NAME=]FILE",
+    help="Hold what is in this .npy, .npz or .csv file, tagged NAME (.npz: NAME.KEY), or as the file; repeatable.",
 )
 @click.option("--tag", multiple=True, metavar="TEXT", help="One more tag on all that is held; repeatable.")
 @click.option(
@@ -88,9 +89,8 @@ def worker(
         served = _class(use)(sy.TorchHook(torch), *_address(given["listen"]), id=name, verbose=bool(verbose))
         for item in data:
             _hold(served, item, tag)
-        where = _begin(served, resume_grace, given)
-        click.echo(f"worker {name} {where}")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        click.echo(f"worker {name} {_begin(served, resume_grace, given)}")
         served.wait()
     except (AsyncSyftError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
@@ -117,10 +117,9 @@ def _class(use: Optional[str]) -> Type[Any]:
 
 
 def _hold(served: Any, item: str, tags: Sequence[str]) -> None:
-    """Raises: OSError, ValueError, click.UsageError."""
-    name, found, path = item.partition("=")
-    if not (name and found and path):
-        raise click.UsageError(f"--data {item}: not NAME=FILE")
+    """Have the worker hold what is in a file. Raises: OSError, ValueError."""
+    name, _, path = item.rpartition("=")
+    name = name or Path(path).stem
     for key, array in read(name, path).items():
         tensor = torch.from_numpy(array)
         if path.endswith(".csv"):

@@ -40,8 +40,8 @@ class Desk:
         """``host``: the desk of the thread on behalf of which this one works, while that is not in Python."""
         self.mail: SimpleQueue[Any] = SimpleQueue()
         self.host = host
-        self.root = PROCESS + os.urandom(8) if host is None else host.root
-        self.depth = 0 if host is None else host.depth
+        self.root: bytes = PROCESS + os.urandom(8) if host is None else host.root
+        self.depth: int = 0 if host is None else host.depth
         #: The conversation by which came what is served here; None where the thread serves nothing.
         self.talk: Any = None if host is None else host.talk
         #: Those who were told something, and not waited for, while this was served.

@@ -6,6 +6,7 @@ before a worker is asked for what it may do elsewhere.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import weakref
@@ -17,7 +18,7 @@ import syft as sy
 import websocket as legacy
 from syft.messaging.message import ForceObjectDeleteMessage
 
-from asyncsyft.errors import LinkError, fresh
+from asyncsyft.errors import LinkError
 from asyncsyft.protocol import Conversation
 from asyncsyft.tensor import Array
 
@@ -73,6 +74,7 @@ class Far:
 
     def begin(self, buffers: Sequence[Array]) -> Asked:
         """Send a message whose answer this thread waits for by ``finish``."""
+        self._raise_lost(here().root)
         self.delete_doomed()
         desk = here()
         asked = Asked(desk)
@@ -91,9 +93,7 @@ class Far:
         lost, problem = asked.error, asked.problem
         del asked  # an error holds this frame: what it names would stay, with the program's tensors
         try:
-            if isinstance(lost, LinkError):
-                raise legacy.WebSocketConnectionClosedException(str(lost)) from fresh(lost)
-            raise fresh(lost) if lost is not None else self._error(desk.root, problem)
+            raise _raisable(lost) if lost is not None else self._error(desk.root, problem)
         finally:
             del lost
 
@@ -101,7 +101,8 @@ class Far:
         """What a problem is to be raised as: where an earlier one kept the worker from doing this, that one."""
         if type(problem) is not dict or not problem.get("earlier"):
             return rebuilt(problem)
-        first, *rest = [rebuilt(earlier) for earlier in self._problems.pop(root, None) or [problem]]
+        known = self._problems.pop(root, None) or [problem]
+        first, *rest = [_raisable(earlier) if isinstance(earlier, Exception) else rebuilt(earlier) for earlier in known]
         for error in rest:
             logger.warning("failed as well, perhaps because of it: %s", error)
         return first
@@ -114,15 +115,15 @@ class Far:
         if len(self._under_way) >= AHEAD and operation != DELETE:
             return False
         desk = here()
-        told = self._problems.get(desk.root)
-        if told is None:
-            told = self._problems[desk.root] = []
+        # A delete that fails is no news: its worker is gone, and PySyft's own finalizers would keep it to themselves.
+        told = self._problems.setdefault(desk.root, []) if operation != DELETE else None
         asked = Asked(None, operation, told, self._under_way)
+        asked.root = desk.root
         self._under_way[asked] = None
         if desk.talk is not None:
             desk.told[self] = None
         try:
-            self._post(asked, Call(desk.root, desk.depth + 1, False, self.to), buffers)
+            self._post(asked, Call(desk.root, desk.depth + 1, None if told is None else False, self.to), buffers)
         except BaseException:
             self._under_way.pop(asked, None)
             raise
@@ -180,17 +181,24 @@ class Far:
         self.delete_doomed()
         told = self._problems.get(desk.root)
         for asked in list(self._under_way):
-            if desk.talk is not None and asked.told is not told:
+            if desk.talk is not None and asked.root != desk.root:
                 continue  # a worker's threads serve clients that have nothing to do with each other
             asked.later.append(desk)
             try:
                 desk.wait(asked, PATIENCE)
             except TimeoutError:
                 raise legacy.WebSocketTimeoutException(f"{self.talk.name} is late with what it was told") from None
+        self._raise_lost(desk.root)
         if told:
             self.ask([EMPTY])  # the worker is to know that its first problem is known
         elif desk.talk is not None:
             self._problems.pop(desk.root, None)
+
+    def _raise_lost(self, root: bytes) -> None:
+        """Raise why something did not even get there that this thread told the worker, if so."""
+        told = self._problems.get(root)
+        if told and isinstance(told[0], Exception):
+            raise _raisable(self._problems.pop(root)[0])
 
     def drain_others(self, only_dirty: bool = False) -> None:
         """Return when all that other workers were told is done: this one may ask them for what is not ordered with it.
@@ -211,6 +219,13 @@ class Far:
         self.users -= 1
         if not self.users and self.is_open:
             self.end.part_with(self)
+
+
+def _raisable(error: Exception) -> Exception:
+    """What is raised in the place of an error that is kept: what is raised keeps frames alive, and what these hold."""
+    if isinstance(error, LinkError):
+        return legacy.WebSocketConnectionClosedException(str(error))
+    return copy.copy(error)
 
 
 _all: weakref.WeakSet[Far] = weakref.WeakSet()

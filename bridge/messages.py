@@ -7,7 +7,7 @@ A message of no bytes asks where a worker is; its answer is a document, as bytes
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -34,13 +34,14 @@ class Call(NamedTuple):
     """Where a message stands: ``root`` is the thread that began it all, ``depth`` how many calls deep it is.
 
     A call made while serving another has its root, and is one deeper: it is served by whoever waits for that root.
-    ``waited``: somebody waits for the answer; nobody does for one that says nothing but that all went well.
+    ``waited``: somebody waits for the answer; nobody does for one that says nothing but that all went well. None: nor
+    does anybody want to know what went wrong.
     ``to``: for whom it is, where that is somebody whom the far end knows.
     """
 
     root: bytes
     depth: int
-    waited: bool
+    waited: Optional[bool]
     to: Id = None
 
 
@@ -82,7 +83,7 @@ class Arriving:
                 raise ValueError("for nobody")
             if message.chunked != list(range(len(large))):
                 raise ValueError("what is large comes in chunks")
-            self.call = Call(root, depth, bool(waited), to)
+            self.call = Call(root, depth, None if waited is None else bool(waited), to)
             self.landings: Dict[int, tensor.Landing] = {at: _landing(step) for at, step in enumerate(large)}
             arrays = {at: landing.array for at, landing in self.landings.items()}
             self.buffers = [arrays[entry] if type(entry) is int else _small(entry, body) for entry in entries]

@@ -126,6 +126,8 @@ def _needs_no_reply(action: Any) -> Optional[str]:
         return name if name in FUNCTIONS or name in ALONE else None
     if type(action.target) is not PointerTensor:
         return None
+    if name == "__getitem__" and type(action.args[0]) is int:
+        return None  # who goes through a tensor by number goes on until IndexError is raised
     return name if name in METHODS or name in IN_PLACE else None
 
 

@@ -48,6 +48,7 @@ class Asked(Request):
         Who waits for it later adds a desk to ``later``, and then looks whether it is done.
         """
         self.later: List[Desk] = []
+        self.root = b""  # on behalf of which it is told
         self.desk, self.operation, self.told, self.under_way = desk, operation, told, under_way
         self.done = False
         self.error: Optional[Exception] = None
@@ -72,7 +73,9 @@ class Asked(Request):
         self.settled()
 
     def settled(self) -> None:
-        if self.problem is not None and self.told is not None:
+        if self.error is not None and self.told is not None:
+            self.told.append(self.error)
+        elif self.problem is not None and self.told is not None:
             self.told.append({**self.problem, "operation": self.operation} if type(self.problem) is dict else None)
         if self.under_way is not None:
             self.under_way.pop(self, None)
@@ -123,7 +126,7 @@ class Arrived:
             except Exception as error:
                 logger.debug("%s: a message failed", service.name, exc_info=True)
                 problem = described(error, service.name)
-                if not waited:
+                if waited is False:
                     service.untold.setdefault(key, problem)
         self.buffers = []
         post = service.post if waited else service.post_soon

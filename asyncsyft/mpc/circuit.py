@@ -13,12 +13,11 @@ from typing import Any, Deque, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from . import fixed
+from . import fixed, ring
 from .gates.comparing import BELOW, EQUAL, digits_of, fold_of
 from .gates.linear import LINEAR, MOVES
 from .machine import Gate
 from .node import BIT, CARRIED, LOOSE, PLANES, PUBLIC, WIRE, Node, Shape, joined, plain, stays
-from .ring import DTYPE
 from .schedule import schedule
 
 __all__ = ["Circuit"]
@@ -145,8 +144,7 @@ class Circuit:
     def linear(self, name: str, node: Node, *params: Any) -> Node:
         """One of ``gates.linear.LINEAR``, of one value."""
         node = node if name in MOVES else self.number(node)
-        probe = np.broadcast_to(np.zeros((), DTYPE), node.shape)
-        shape = LINEAR[name](probe, *params).shape
+        shape = node.shape if name in ("neg", "shift") else LINEAR[name](_probe(node.shape), *params).shape
         keeps = name in MOVES or name == "neg"
         return self.gate(name, (node,), params, shape, node.scale, node.form if keeps else plain(node), node.settled)
 
@@ -183,8 +181,7 @@ class Circuit:
         scale = max(node.scale for node in nodes)
         aligned = [self.at_scale(self.number(node), scale) for node in nodes]
         shapes = [node.shape for node in aligned]
-        probes = [np.broadcast_to(np.zeros((), DTYPE), shape) for shape in shapes]
-        shape = np.concatenate(probes, axis).shape
+        shape = np.concatenate([_probe(shape) for shape in shapes], axis).shape
         return self.gate("concat", aligned, (axis, shapes), shape, scale, *joined(aligned))
 
     # Products.
@@ -202,10 +199,11 @@ class Circuit:
     def product(self, a: Node, b: Node, kind: str) -> Node:
         """The product of two wires at whatever scales they have: the caller knows that there is room for it."""
         a, b = (self.opened(node) for node in (a, b))
-        multiply = np.multiply if kind == "mul" else np.matmul
         if kind == "matmul":
             self.work += a.size * b.shape[-1] >> 2
-        shape = multiply(np.broadcast_to(0.0, a.shape), np.broadcast_to(0.0, b.shape)).shape
+            shape = ring.matmul_shape(a.shape, b.shape)
+        else:
+            shape = np.broadcast_shapes(a.shape, b.shape)
         return self.gate("product", (a, b), (kind,), shape, a.scale + b.scale, LOOSE, False)
 
     def _times_bit(self, a: Node, b: Node, shape: Shape) -> Node:
@@ -233,7 +231,7 @@ class Circuit:
         return self.rescale(a) if b.scale and a.scale > self.bits else a
 
     def matmul(self, a: Node, b: Node) -> Node:
-        shape = np.matmul(np.broadcast_to(0.0, a.shape), np.broadcast_to(0.0, b.shape)).shape
+        shape = ring.matmul_shape(a.shape, b.shape)
         a, b = self.number(a), self.number(b)
         if PUBLIC in (a.form, b.form):
             secret, public = (b, a) if a.form == PUBLIC else (a, b)
@@ -269,3 +267,8 @@ class Circuit:
         wire = self.wire(node)
         bits = max(0, wire.scale - self.bits)
         return self.gate("choose", (bit, wire), (bits,), wire.shape, wire.scale - bits, LOOSE)
+
+
+def _probe(shape: Shape) -> Any:
+    """An array of that shape, by which what an operation makes of it is found; of bytes, in case it is copied."""
+    return np.broadcast_to(np.zeros((), np.uint8), shape)

@@ -55,8 +55,8 @@ class Party(Machine):
 
     rules: Mapping[str, Rule] = PARTY
 
-    def __init__(self, index: int, count: int, seeds: Seeds) -> None:
-        super().__init__()
+    def __init__(self, index: int, count: int, seeds: Seeds, room: int = 1 << 40) -> None:
+        super().__init__(room)
         self.index, self.count = index, count
         self.first, self.last = index == 0, index == count - 1
         self._own = Stream(seeds.own, b"shares")
@@ -69,20 +69,22 @@ class Party(Machine):
 
     def free(self, shape: Tuple[int, ...], dtype: Any = DTYPE) -> Any:
         """A share of a mask that is nothing but the sum (or the XOR) of the parties' draws."""
+        self.check(shape)
         return self._own.array(shape, dtype)
 
     def dealt(self, shape: Tuple[int, ...], dtype: Any = DTYPE) -> Drawn:
         """A share of what the dealer chose: drawn, and at the last party what the dealer sent."""
+        dtype = np.dtype(dtype)
+        nbytes = self.check(shape, dtype.itemsize)
         if not self.last:
             return self._own.array(shape, dtype)
-        dtype = np.dtype(dtype)
-        nbytes = math.prod(shape) * dtype.itemsize
         self.taken += nbytes
         raw = yield Take(nbytes)
         return np.frombuffer(raw, dtype).reshape(shape)
 
     def for_driver(self, shape: Tuple[int, ...]) -> Ring:
         """A share of the mask of an input of the driver."""
+        self.check(shape)
         return self._driver.ring(shape)
 
     def zero(self, shape: Tuple[int, ...]) -> Ring:

@@ -31,8 +31,8 @@ class Dealer(Machine):
 
     rules: Mapping[str, Rule] = DEALER
 
-    def __init__(self, seeds: Sequence[Seeds]) -> None:
-        super().__init__()
+    def __init__(self, seeds: Sequence[Seeds], room: int = 1 << 40) -> None:
+        super().__init__(room)
         self.count = len(seeds)
         self._own = [Stream(each.own, b"shares") for each in seeds]
         self._driver = [Stream(each.driver, b"inputs") for each in seeds]
@@ -49,6 +49,7 @@ class Dealer(Machine):
 
     def free(self, shape: Tuple[int, ...], dtype: Any = DTYPE, xor: bool = False) -> Any:
         """A mask of which every party draws its share."""
+        self.check(shape)
         combine = np.bitwise_xor if xor else np.add
         whole = self._own[0].array(shape, dtype)
         for stream in self._own[1:]:
@@ -57,10 +58,12 @@ class Dealer(Machine):
 
     def drawn_by(self, index: int, shape: Tuple[int, ...]) -> Ring:
         """A mask that one party alone draws."""
+        self.check(shape)
         return self._own[index].ring(shape)
 
     def for_driver(self, shape: Tuple[int, ...]) -> Ring:
         """The mask of an input of the driver."""
+        self.check(shape)
         return masks_of_driver(self._driver, shape)
 
     def deal(self, value: Any, xor: bool = False) -> None:

@@ -9,6 +9,8 @@ machines, the dealer's too, draw their randomness in the same order.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from types import GeneratorType
 from typing import Any, Callable, Dict, Generator, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -179,6 +181,20 @@ class Opening(NamedTuple):
 #: The gate that forgets values: its parameter is their numbers.
 DROP = "drop"
 
+_ARRAYS = ("array", "delta", "mask", "part", "public", "number", "below", "equal", "wrapped", "top")
+
+
+@lru_cache(maxsize=None)
+def _arrays(kind: type) -> Tuple[str, ...]:
+    slots = {name for base in kind.__mro__ for name in getattr(base, "__slots__", ())}
+    return tuple(name for name in _ARRAYS if name in slots and not (name == "part" and kind is Carried))
+
+
+def _parts(value: Any) -> List[str]:
+    """The names of the arrays that a value holds."""
+    return [name for name in _arrays(value.__class__) if getattr(value, name) is not None]
+
+
 Result = Any
 Rule = Callable[..., Any]
 Run = Generator[Any, Any, Result]
@@ -190,8 +206,11 @@ class Machine:
     #: op -> rule; the parties and the dealer have tables of their own.
     rules: Mapping[str, Rule] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 1 << 40) -> None:
+        """``room``: bytes that its values may take."""
         self.values: Dict[int, Any] = {}
+        self.room, self.held = room, 0
+        self._sizes: Dict[int, int] = {}
         self._pending: Dict[int, Tuple[Run, Opening]] = {}
         self.hops = 0
         self.gates = 0
@@ -216,7 +235,7 @@ class Machine:
             if isinstance(result, GeneratorType):
                 yield from self._advance(out, result, None)
             else:
-                self.values[out] = result
+                self._keep(out, result)
         if self._pending:
             yield from self._flush()
 
@@ -224,6 +243,22 @@ class Machine:
         """Forget values. Idempotent."""
         for number in numbers:
             self.values.pop(number, None)
+            self.held -= self._sizes.pop(number, 0)
+
+    def _keep(self, number: int, value: Any) -> None:
+        if number in self.values:
+            raise SessionError(f"value {number} is there already")
+        self.values[number] = value
+        size = self._sizes[number] = sum(getattr(value, name).nbytes for name in _parts(value))
+        self.held += size
+        self.check((0,))
+
+    def check(self, shape: Sequence[int], itemsize: int = 8) -> int:
+        """The bytes of an array that is about to be made. Raises: SessionError if there is no room for it."""
+        size = itemsize * math.prod(shape)
+        if self.held + size > self.room:
+            raise SessionError(f"the values of a session take more than {self.room} bytes")
+        return size
 
     def _advance(self, out: int, rule: Run, told: Any) -> Run:
         """Run a rule until it is done, or needs the others."""
@@ -232,7 +267,7 @@ class Machine:
             while not isinstance(event, Opening):
                 event = rule.send((yield event))
         except StopIteration as done:
-            self.values[out] = done.value
+            self._keep(out, done.value)
         else:
             self._pending[out] = (rule, event)
 

@@ -15,7 +15,7 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
-__all__ = ["DTYPE", "Ring", "add", "matmul", "mul", "neg", "patches", "ring", "shift", "sub", "total"]
+__all__ = ["DTYPE", "Ring", "add", "matmul", "matmul_shape", "mul", "neg", "patches", "ring", "shift", "sub", "total"]
 
 Ring = np.ndarray  # of DTYPE
 DTYPE = np.dtype("<u8")
@@ -69,10 +69,16 @@ def total(a: Ring, axis: Optional[Tuple[int, ...]] = None, keepdims: bool = Fals
     return np.asarray(np.sum(a, axis=axis, keepdims=keepdims, dtype=DTYPE))
 
 
+def matmul_shape(a: Tuple[int, ...], b: Tuple[int, ...]) -> Tuple[int, ...]:
+    """The shape of a product of matrices of these shapes. Raises: ValueError if they do not fit."""
+    if not a or not b or a[-1] != b[-2 if len(b) > 1 else 0]:
+        raise ValueError(f"matmul of {a} and {b}")
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
+
+
 def matmul(a: Ring, b: Ring) -> Ring:
     """``a @ b``, with numpy's rules for one dimension and for stacks of matrices. Raises: ValueError for shapes."""
-    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise ValueError(f"matmul of {a.shape} and {b.shape}")
+    matmul_shape(a.shape, b.shape)
     if a.ndim == 1 or b.ndim == 1:
         whole = matmul(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
         whole = whole[..., 0] if b.ndim == 1 else whole

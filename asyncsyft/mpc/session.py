@@ -6,8 +6,9 @@ It shares its own data under masks, and sees nothing but the results that are re
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Type
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Type
 
 import numpy as np
 
@@ -75,6 +76,7 @@ class MPC:
         self._waiting: Set[Slot[Any]] = set()
         self._counts: Dict[int, Dict[str, int]] = {}
         self._lane = 0
+        self._together = 0
 
     # Life.
 
@@ -226,8 +228,18 @@ class MPC:
     def recorded(self) -> None:
         """Something was recorded: it leaves by itself when it is much. Raises: SessionError."""
         self._check()
-        if len(self.circuit.gates) >= GATES or self.circuit.work >= WORK:
+        if not self._together and (len(self.circuit.gates) >= GATES or self.circuit.work >= WORK):
             self._send({})
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is recorded within does not leave in parts."""
+        self._together += 1
+        try:
+            yield
+        finally:
+            self._together -= 1
+        self.recorded()
 
     def _check(self) -> None:
         if self.error is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Optional, Protocol, Sequence, Tuple, Union
+from typing import Any, ContextManager, List, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class Session(Protocol):
     circuit: Circuit
 
     def recorded(self) -> None: ...
+
+    def together(self) -> ContextManager[None]: ...
 
     async def reveal(self, *tensors: SecretTensor) -> List[Any]: ...
 

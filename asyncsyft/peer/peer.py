@@ -190,7 +190,7 @@ class Peer:
         return talk
 
     def converse_with(self, life: bytes, key: bytes = b"") -> Conversation:
-        """The conversation with that incarnation of a worker; a new one waits until a relay presents it.
+        """The conversation with that incarnation of a worker; a new one that is not linked here waits for a relay.
 
         ``key``: it is sealed for the one who holds this public key. Raises: Refused if it is not so sealed already.
         """
@@ -199,8 +199,12 @@ class Peer:
             if key and (known.key != key or (known.seal is None and known.generation)):
                 raise Refused(f"the conversation with {known.name} is not sealed for the key that the driver said")
             return known
-        talk = self.conversations.open(PeerInfo(0, "a worker", WORKER, life))
+        direct = [road for road in self.roads if not road.is_relayed]
+        near = [(road, info) for road in direct for info in road.peers.values() if info.incarnation == life]
+        talk = self.conversations.open(near[0][1] if near else PeerInfo(0, "a worker", WORKER, life))
         talk.expects = key
+        if near:
+            return self.converse(*near[0])
         for road in self.roads:
             if road.is_relayed:
                 road.seek(life)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import ops, program, tensor, wire
 from ..errors import LocalProtocolError
+from ..mpc.tensor import SecretTensor
 from ..ops import Spec
 from ..remote import Recorder, RemoteTensor
 from ..remote.handle import Place
@@ -71,6 +72,9 @@ class Plan:
         return call
 
     def _call(self, recorder: Optional[Recorder], args: Tuple[Any, ...], kwargs: Dict[str, Any], depth: int) -> Any:
+        secret = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, SecretTensor)), None)
+        if secret is not None:
+            return self._with_secrets(secret, args, kwargs)
         arguments = self._bound(args, kwargs)
         inputs, key, rebuild = split(arguments)
         tracer = tracer_of(inputs)
@@ -97,6 +101,13 @@ class Plan:
                 copy = item.copy() if item.nbytes > wire.CHUNK else item
                 inputs[at] = RemoteTensor(recorder, recorder.put_any(copy, depth - 1), specs[at])
         return self._run(recorded, outputs, recorder, inputs, depth)
+
+    def _with_secrets(self, secret: SecretTensor, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        """Record all of it at once: what is to be opened at one level leaves together, and the dealer sees it whole."""
+        if self.function is None or self.state is not None:
+            raise ValueError(f"plan {self.name!r}: only a plan with its function, and no state, works on secrets")
+        with secret.mpc.together():
+            return self.function(*args, **kwargs)
 
     def _run(
         self,

@@ -18,13 +18,15 @@ import anyio
 
 from benchmarks.stacks import Ready
 
+# In the environment, since ``torch.set_num_threads`` is for the thread that calls it, and workers serve in others.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
 with warnings.catch_warnings():  # those of PySyft's and torch's own are of 2020
     warnings.simplefilter("ignore")
     sy: Any = importlib.import_module("syft")
     torch: Any = importlib.import_module("torch")
 
 warnings.filterwarnings("ignore", "coroutine 'WebsocketServerWorker")  # when a client of PySyft's own server leaves
-torch.set_num_threads(1)
 # PySyft makes pools of processes. Those close their standard input first, which waits for ever for the lock that the
 # parent's reading thread held as they were forked.
 os.register_at_fork(after_in_child=lambda: setattr(sys, "stdin", None))

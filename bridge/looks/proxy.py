@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import Any, Optional
 
@@ -18,6 +19,9 @@ class LooksInto(VirtualWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _living.add(self)
+        me = self.hook.local_worker if self.hook is not None else None
+        if me is not None and self.id in me.object_store.trash:  # what waits there to be deleted, and since when
+            me.object_store.trash[self.id] = (time.time(), me.object_store.trash[self.id][1])
 
     @property
     def _is_made(self) -> bool:

@@ -257,7 +257,7 @@ def test_a_worker_holds_data_and_is_of_the_users_class(hook: Any, start: Start, 
         "    def evaluate(self, dataset_key, **options):\n"
         "        return {'objects': self.objects_count()}\n"
     )
-    data = [f"--data=scans={tmp_path / 'scans.npy'}", f"--data=ages={tmp_path / 'ages.csv'}", "--tag=#ward"]
+    data = [f"--data=scans={tmp_path / 'scans.npy'}", f"--data={tmp_path / 'ages.csv'}", "--tag=#ward"]
     use = ["--path", str(tmp_path), "--use", "ours:Counting", "--listen", f"127.0.0.1:{free_port()}"]
     worker = start("holder", *data, *use)
     assert worker.said[:2] == ["  scans  torch.float32  (3,)", "  ages  torch.float32  (2, 2)"]
@@ -275,7 +275,8 @@ def test_a_worker_holds_data_and_is_of_the_users_class(hook: Any, start: Start, 
         ([], "--relay URL, or --listen"),
         (["--listen", "127.0.0.1:0", "--token", "x"], "--relay"),
         (["--listen", "127.0.0.1:0", "--use", "no_such_module"], "no_such_module"),
-        (["--listen", "127.0.0.1:0", "--data", "x"], "NAME=FILE"),
+        (["--listen", "127.0.0.1:0", "--data", "x=no_such_file.npy"], "no_such_file.npy"),
+        (["--listen", "127.0.0.1:0", "--data", "x.pt"], ".npy, .npz and .csv"),
         (["--relay", "ws://127.0.0.1:9"], "no relay at"),
     ],
 )

@@ -181,6 +181,20 @@ def test_nothing_stays_at_the_workers_but_what_stays_with_pysyft(far: Workers, n
     assert left(far) == left(near)
 
 
+def test_what_a_worker_does_alone_is_not_waited_for(far: Workers, monkeypatch: Any) -> None:
+    alice, bob, _ = far
+    x = torch.ones(2, 3).send(alice)
+    outer = torch.ones(2).send(bob).send(alice)
+    asked: List[Any] = []
+    ask = bridge.far.Far.begin
+    monkeypatch.setattr(bridge.far.Far, "begin", lambda far, buffers: asked.append(far) or ask(far, buffers))
+    y = (x + 1)[..., 0] * 2 - x.sum()
+    assert asked == []
+    z = outer + outer
+    assert asked == [alice.far()]
+    del y, z
+
+
 def test_an_error_at_a_third_worker_arrives_as_its_class(far: Workers) -> None:
     alice, bob, _ = far
     x = torch.ones(2, 3).send(bob).send(alice)
@@ -272,6 +286,8 @@ def test_a_worker_that_another_one_asks_dies(far: Workers, hook: Any, processes:
         outer + outer
     with pytest.raises(WebSocketConnectionClosedException):
         torch.ones(2).send(alice).move(doomed)
+    del outer  # what it points to cannot be deleted any more, and nobody is told
+    gc.collect()
     assert torch.ones(2).send(alice).get().tolist() == [1, 1]
 
 

@@ -78,6 +78,7 @@ def test_matmul_has_the_shapes_of_numpy_s(left: Any, right: Any) -> None:
     a, b = rng.integers(0, M - 1, left, np.uint64), rng.integers(0, M - 1, right, np.uint64)
     expected = np.matmul(a, b)
     got = ring.matmul(a, b)
+    assert ring.matmul_shape(left, right) == np.shape(expected)
     assert got.shape == np.shape(expected)
     assert (got == expected).all()
 

@@ -13,8 +13,9 @@ import asyncsyft
 from asyncsyft.driver import Driver, RemoteWorker
 from asyncsyft.errors import LinkClosed, Refused, SessionError
 from asyncsyft.identity import Key, key_text
-from asyncsyft.mpc import MPC, concat, where
+from asyncsyft.mpc import MPC, concat, session, where
 from asyncsyft.mpc.machine import Gate
+from asyncsyft.mpc.service import sessions
 from asyncsyft.testing import Cluster, cluster
 from asyncsyft.worker import Worker
 
@@ -170,6 +171,33 @@ async def test_many_sessions_and_programs_side_by_side() -> None:
             near(got, np.full(5, wanted), 1e-3 * max(1, wanted))
 
 
+async def test_a_plan_over_secrets_is_one_batch() -> None:
+    @asyncsyft.plan
+    def network(x: Any, weights: Any, times: int) -> Any:
+        for _ in range(times):
+            x = (x @ weights).relu()
+        return x, x.sum()
+
+    a, w = RNG.uniform(-1, 1, (2, 5)), RNG.uniform(0, 1, (5, 5))
+    w /= w.sum(0)
+    wanted = a
+    async with members() as (_, parties, dealer):
+        async with MPC(parties, dealer) as mpc:
+            x, secret = await mpc.share(a), await mpc.share(w)
+            await mpc.flush()
+            before = mpc.stats
+            out, whole = network(x, secret, 60)  # 60 layers are far more gates than leave by themselves
+            for _ in range(60):
+                wanted = np.maximum(wanted @ w, 0)
+            got = await mpc.reveal(out, whole)
+            near(got[0], wanted, 0.01)
+            near(got[1], wanted.sum(), 0.05)
+            assert mpc.stats["batches"] == before["batches"] + 2  # the plan, and what reveals
+            assert mpc.stats["hops"] - before["hops"] == 60 * 5 - 1
+            with pytest.raises(ValueError, match="no state"):
+                asyncsyft.plan(state=asyncsyft.State("model", w=w))(lambda state, x: x)(x)
+
+
 async def test_a_session_leaves_nothing_behind() -> None:
     async with members() as (made, parties, dealer):
         for _ in range(3):
@@ -182,7 +210,21 @@ async def test_a_session_leaves_nothing_behind() -> None:
         await made.driver.flush()
         for worker in made.workers.values():
             assert worker.store.nbytes == 0
-            assert len({lane for lanes in worker.sessions._lanes.values() for lane in lanes.values()}) <= 3
+            assert not any(worker.sessions._lanes.values())
+
+
+async def test_lanes_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
+    monkeypatch.setattr(session, "LANES", 3)
+    async with members() as (_, parties, dealer):
+        for number in range(8):
+            async with MPC(parties, dealer) as mpc, MPC(parties, dealer) as other:
+                x, y = await mpc.share(float(number)), await other.share(1.0)
+                assert await (x * x).reveal() == number**2
+                assert await (y + y).reveal() == 2
+        async with MPC(parties, dealer), MPC(parties, dealer), MPC(parties, dealer):
+            with pytest.raises(SessionError, match="sessions are open"):
+                await MPC(parties, dealer).__aenter__()
 
 
 # What is refused.
@@ -326,6 +368,7 @@ async def test_what_is_not_sealed_is_refused_unless_one_says_so() -> None:
         ("input", 1, (), (1, 7, (3,))),
         ("input", 1, (), (1, -1, (-3,))),
         ("input", 1, (), (1, -1, (1 << 40,))),
+        ("input", 1, (), (1, -1, (1 << 30,))),
         ("input", 1, (), (1, "x", 3)),
         ("public", 1, (), (None,)),
         ("neg", 1, (), (1, 2, 3)),
@@ -365,6 +408,17 @@ async def test_a_lost_link_is_resumed_and_nothing_is_used_twice() -> None:
             assert alice._own.drawn == drawn[0] > 0
             assert bob._own.drawn == drawn[1] > 0
             assert alice.hops == bob.hops
+
+
+async def test_what_a_session_holds_is_bounded() -> None:
+    async with members(limit=1 << 22) as (_, parties, dealer):
+        async with MPC(parties, dealer) as mpc:
+            x = await mpc.share(np.ones((20_000, 1)))
+            for _ in range(20):
+                await (x * x).relu().reveal()  # what is forgotten does not count
+            y = x @ x.T
+            with pytest.raises(SessionError, match="more than 4194304 bytes"):
+                await y.reveal()
 
 
 async def test_a_batch_is_never_run_twice() -> None:

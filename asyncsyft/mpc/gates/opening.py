@@ -63,7 +63,17 @@ def hop(how: str, shape: Tuple[int, ...], result: Any, dtype: Any = DTYPE) -> Ru
 # Products.
 
 
+def check_product(machine: Any, x: Any, y: Any, kind: str) -> None:
+    """Raises: SessionError if there is no room for the result, ValueError for shapes that do not fit."""
+    shapes = [value.mask.shape for value in (x, y)]
+    if kind == "mul":
+        machine.check(np.broadcast_shapes(*shapes))
+    else:
+        machine.check(ring.matmul_shape(*shapes))
+
+
 def product(party: Party, x: Any, y: Any, kind: str) -> Any:
+    check_product(party, x, y, kind)
     part = _of_shares(party, x, y, PRODUCTS[kind])
     if not isinstance(x, Carried) and not isinstance(y, Carried):
         return Loose(part, False)
@@ -89,6 +99,7 @@ def _with_tops(party: Party, x: Any, y: Any, part: Ring) -> Run:
 
 
 def deal_product(dealer: Dealing, x: Any, y: Any, kind: str) -> Loose:
+    check_product(dealer, x, y, kind)
     for one, other in ((x, y), (y, x)):
         if isinstance(one, Carried):
             dealer.deal(ring.mul(one.top, other.mask).astype(width(one.bits)))

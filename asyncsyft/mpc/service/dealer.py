@@ -41,7 +41,7 @@ class DealerSession(Session):
         seeds = [each._replace(driver=seed) for each, seed in zip(new_seeds(self._count), self._of_driver)]
         for place, each in enumerate(seeds):
             self.say(place, "mpc.seeds", {"own": each.own, "before": each.before, "after": each.after})
-        self.machine = Dealer(seeds)
+        self.machine = Dealer(seeds, self.sessions.executor.store.limit)
         await self._known
 
     async def run(self, batch: Batch) -> None:

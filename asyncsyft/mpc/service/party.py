@@ -86,7 +86,7 @@ class PartySession(Session):
     # What it does.
 
     async def begin(self) -> None:
-        self.machine = Party(self.place, len(self.others) + 1, await self._seeds)
+        self.machine = Party(self.place, len(self.others) + 1, await self._seeds, self.sessions.executor.store.limit)
         await self._exchange([])
 
     async def run(self, batch: Batch) -> None:

@@ -208,7 +208,6 @@ class Session:
         if self.error is not None:
             return
         self.error = error
-        self.sessions.over(self)
         for job, step in list(self._open):
             self.pay(job, step, error)
         for place, member in self.members.items():
@@ -217,6 +216,7 @@ class Session:
                     self.say(place, "mpc.close", {"reason": str(error)[:1000]})
                 except SessionError:
                     continue
+        self.sessions.over(self)
         self.scope.cancel()
 
 

@@ -181,10 +181,10 @@ class Sessions:
         """A session has ended."""
         self.open.pop(session.name, None)
         self._ended[session.name] = str(session.error)
+        for lanes in self._lanes.values():
+            lanes.pop(session.name, None)
         while len(self._ended) > 4 * MAX_SESSIONS:
-            gone, _ = self._ended.popitem(last=False)
-            for lanes in self._lanes.values():
-                lanes.pop(gone, None)
+            self._ended.popitem(last=False)
 
     def ended(self, conversation: Conversation) -> None:
         """A conversation is over: so are the sessions that need it."""

@@ -155,7 +155,7 @@ def test_a_server_without_payload_passes_on_and_ends(hook: Any) -> None:
 
 def test_an_address_that_is_taken(hook: Any, server: Any) -> None:
     with pytest.raises(OSError, match="(?i)address"):
-        bridge.WebsocketIOServerWorker(hook, "localhost", server.port, id="other").listen()
+        bridge.WebsocketIOServerWorker(hook, "localhost", server.port, id="second-server").listen()
 
 
 def test_the_names_are_where_pygrid_has_them() -> None:
