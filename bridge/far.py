@@ -177,6 +177,8 @@ class Far:
         desk = here()
         _dirty.discard(self)
         if not self.is_open:
+            if desk.talk is not None:  # its answer would say that all went well; a program is told when it asks again
+                self._raise_lost(desk.root)
             return
         self.delete_doomed()
         told = self._problems.get(desk.root)
@@ -219,6 +221,15 @@ class Far:
         self.users -= 1
         if not self.users and self.is_open:
             self.end.part_with(self)
+            self._forget_problems()
+
+    def _forget_problems(self) -> None:
+        """The program ended the link: other workers' calls are not to raise what went wrong here."""
+        problems = [problem for told in list(self._problems.values()) for problem in told]
+        self._problems.clear()
+        for problem in problems:
+            if not isinstance(problem, Exception):  # that something did not get there any more is no news
+                logger.warning("failed at a worker that is closed now: %s", rebuilt(problem))
 
 
 def _raisable(error: Exception) -> Exception:

@@ -49,6 +49,16 @@ SYFT: Dict[str, Place] = {
     "syft-websocket-large": Place("benchmarks.bridge.websocket_large", servers=("alice",)),
     "syft-virtual": Place("benchmarks.bridge.virtual", servers=()),
 }
+#: What `mpc` compares, in the environment of the peers: torch is there.
+MPC: Dict[str, Place] = {
+    "asyncsyft-mpc": Place("benchmarks.mpc.direct", PEERS, ("alice", "bob", "james")),
+    "asyncsyft-mpc-relay": Place("benchmarks.mpc.relayed", PEERS, ("relay", "alice", "bob", "james")),
+    "asyncsyft-mpc-far": Place(
+        "benchmarks.mpc.far", PEERS, ("alice", "line_to_alice", "bob", "line_to_bob", "james", "line_to_james")
+    ),
+    "crypten-ttp": Place("benchmarks.mpc.crypten_ttp", PEERS, ("second", "third")),
+    "crypten-tfp": Place("benchmarks.mpc.crypten_tfp", PEERS, ("second",)),
+}
 #: What `scale` starts, with as many processes of workers as it likes.
 CROWD = "asyncsyft-crowd"
 
@@ -85,10 +95,10 @@ class Stack(Protocol):
 
 def place(name: str) -> Place:
     """Where the stack of that name is found; KeyError if there is none."""
-    return SYFT[name] if name in SYFT else STACKS[name]
+    return {**STACKS, **SYFT, **MPC}[name]
 
 
 def load(name: str) -> Stack:
     """The stack of that name; KeyError if there is none."""
     module = "asyncsyft_crowd" if name == CROWD else place(name).module
-    return cast(Stack, importlib.import_module(module if name in SYFT else f"{__name__}.{module}"))
+    return cast(Stack, importlib.import_module(module if "." in module else f"{__name__}.{module}"))

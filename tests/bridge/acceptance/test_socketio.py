@@ -19,9 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed() -> Iterator[None]:
+def installed(hook: Any) -> Iterator[None]:
     bridge.install()
+    known = dict(hook.local_worker._known_workers)
     yield
+    hook.local_worker._known_workers = known  # other tests have workers of these names
     bridge.uninstall()
 
 
