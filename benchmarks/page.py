@@ -16,6 +16,8 @@ from benchmarks.report import figure_rows, where
 from benchmarks.scale import PEER_COLUMNS, SIZE_COLUMNS, cell, rows_of
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+#: Other runs of stacks, each with a section of its own on the page.
+OTHERS = ("bridge", "mpc")
 
 #: What the picture of the transports shows: figures and what they are called there.
 SMALL = {
@@ -60,14 +62,15 @@ def keys(made: Mapping[str, Any]) -> str:
     return markdown(rows)
 
 
-def transport_blocks(made: Mapping[str, Any]) -> Dict[str, str]:
+def blocks(made: Mapping[str, Any], before: str = "") -> Dict[str, str]:
+    """Of a run of stacks; ``before``: what the names of its places begin with."""
     details = made["details"]
     run = details["run"]
     told = f"{run['rounds']} rounds of {run['seconds']:g} s a measure" + (", the quick run" if run["quick"] else "")
     return {
-        "keys": keys(made),
-        "figures": markdown(figure_rows(details)),
-        "transport-run": "; ".join([told, *reversed(where(details))]) + ".",
+        f"{before}keys": keys(made),
+        f"{before}figures": markdown(figure_rows(details)),
+        f"{before or 'transport-'}run": "; ".join([told, *reversed(where(details))]) + ".",
     }
 
 
@@ -135,6 +138,8 @@ def fill(text: str, blocks: Mapping[str, str]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transport", metavar="FILE", help="JSON of `transport`")
     parser.add_argument("--scale", metavar="FILE", help="JSON of `scale`")
+    for name in OTHERS:
+        parser.add_argument(f"--{name}", metavar="FILE", help=f"JSON of `{name}`")
     parser.add_argument("--page", metavar="FILE", type=Path, default=PAGE, help="default: docs/benchmarks.md")
 
 
@@ -143,12 +148,16 @@ def main(asked: argparse.Namespace) -> int:
     text, pictures = page.read_text("utf-8"), {}
     if asked.transport:
         made = json.loads(Path(asked.transport).read_text("utf-8"))
-        text, pictures["benchmarks-transport.svg"] = fill(text, transport_blocks(made)), transport_picture(made)
+        text, pictures["benchmarks-transport.svg"] = fill(text, blocks(made)), transport_picture(made)
     if asked.scale:
         made = json.loads(Path(asked.scale).read_text("utf-8"))
         text, pictures["benchmarks-scale.svg"] = fill(text, scale_blocks(made)), scale_picture(made)
-    if not pictures:
-        print("nothing to fill in: give --transport, --scale or both", file=sys.stderr)
+    for name in OTHERS:
+        if getattr(asked, name):
+            made = json.loads(Path(getattr(asked, name)).read_text("utf-8"))
+            text = fill(text, blocks(made, f"{name}-"))
+    if text == page.read_text("utf-8") and not pictures:
+        print(f"nothing to fill in: give some of --transport, --scale, --{', --'.join(OTHERS)}", file=sys.stderr)
         return 1
     page.write_text(text, "utf-8")
     for name, picture in pictures.items():

@@ -100,7 +100,7 @@ KEYS: Dict[str, Key] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="short rounds; about two and a half minutes in all")
+    parser.add_argument("--quick", action="store_true", help="short rounds; about two minutes in all")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - prints them, the table on stderr")
     parser.add_argument("--rounds", type=int, help="how many (default 9, quick 5)")
     parser.add_argument("--seconds", type=float, help="of each measure in a round (default 2, quick 0.2)")
