@@ -29,6 +29,7 @@ class Usage(NamedTuple):
     cpu: float  # seconds, all threads
     peak: int  # bytes
     gain: int  # bytes: the peak over what it held before the first measure
+    sent: int = 0  # bytes on its TCP connections
 
 
 class Figure(NamedTuple):
@@ -44,6 +45,11 @@ class Figure(NamedTuple):
     def rate(self) -> float:
         """Operations per second."""
         return self.operations / self.seconds
+
+    @property
+    def sent(self) -> float:
+        """Bytes sent per operation, by all processes together."""
+        return sum(end.sent for end in self.ends.values()) / self.operations
 
     @property
     def cpu(self) -> float:
@@ -155,7 +161,12 @@ class Crew:
         after = await self._usage()
         before["client"], after["client"] = sample["before"], sample["after"]
         ends = {
-            role: Usage(after[role]["cpu"] - before[role]["cpu"], after[role]["peak"], after[role]["peak"] - held)
+            role: Usage(
+                after[role]["cpu"] - before[role]["cpu"],
+                after[role]["peak"],
+                after[role]["peak"] - held,
+                after[role]["sent"] - before[role]["sent"],
+            )
             for role, held in self.held.items()
         }
         return Figure(sample["operations"], sample["seconds"], sample["unit"], ends, sample["more"])

@@ -40,6 +40,11 @@ def more(figure: str, name: str) -> Quantity:
     return Quantity(figure, lambda taken: taken.more[name])
 
 
+def sent(figure: str) -> Quantity:
+    """Bytes that all processes together sent per operation."""
+    return Quantity(figure, lambda taken: taken.sent)
+
+
 class Pair(NamedTuple):
     """One quantity over another, or over a number."""
 

@@ -170,8 +170,9 @@ def forget() -> None:
 class Office:
     """The desks at which the tasks of one end are served: each conversation has one, in a thread of its own."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, begin: Callable[[], None] = lambda: None) -> None:
+        """``begin``: what each of the threads does first."""
+        self.name, self._begin = name, begin
         self.turn = threading.Lock()
         self._desks: Dict[Any, Desk] = {}  # by conversation
         self._serving: Dict[bytes, Desk] = {}  # by the root of what is served there
@@ -195,6 +196,7 @@ class Office:
 
     def _work(self, desk: Desk) -> None:
         _threads.desk = desk
+        self._begin()
         while True:
             item = desk.later.popleft() if desk.later else desk.mail.get()
             if item is None:

@@ -164,15 +164,15 @@ def _give(talk: Conversation, served: Served, buffers: Sequence[Array]) -> None:
 class Service:
     """Serves PySyft's messages; a ``protocol.Server``.
 
-    ``handle`` gets the buffers of a message, at a desk, and returns those of its answer; ``post`` hands work to the
-    loop; ``end`` is the end whose service this is.
+    ``handle`` gets the buffers of a message, at a desk, and returns those of its answer; ``end`` is the end whose
+    service this is; ``begin`` is what each thread that serves does first.
     """
 
-    def __init__(self, name: str, handle: Handle, post: Callable[..., None], end: Any = None) -> None:
-        self.name, self.handle, self.post, self.end = name, handle, post, end
-        #: For answers that nobody waits for: they may leave together.
-        self.post_soon = post if end is None else end.loop.post_soon
-        self.office = Office(name)
+    def __init__(self, name: str, handle: Handle, end: Any, begin: Callable[[], None]) -> None:
+        self.name, self.handle, self.end = name, handle, end
+        #: Hands work to the loop; soon: answers that nobody waits for may leave together.
+        self.post, self.post_soon = end.loop.post, end.loop.post_soon
+        self.office = Office(name, begin)
         #: The first thing that went wrong with what nobody waited for, by conversation and root of the call. The next
         #: message that is waited for is not done, and is told this: as if the program had stopped where it went wrong.
         self.untold: Dict[Tuple[Conversation, bytes], Dict[str, Any]] = {}

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "asyncsyft"
 FLOORS = [
     {"errors"},
     {"tensor", "compression"},
-    {"wire", "mpc.ring", "mpc.node"},
+    {"wire", "mpc.ring", "mpc.node", "mpc.axes"},
     {"program", "mpc.prg", "mpc.fixed", "mpc.machine"},
     {"protocol", "transport", "framing", "identity", "certificates", "seal", "waiting", "keeping"}
     | {"mpc.gates", "mpc.schedule", "mpc.packing"},
@@ -33,7 +33,7 @@ FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in flo
 
 # Rules, not machinery: these wait for nothing, start nothing and read no clock.
 QUIET = {"errors", "tensor", "compression", "wire", "program", "mpc.ring", "mpc.prg", "protocol", "framing", "ops"}
-QUIET |= {"mpc.fixed", "mpc.machine", "mpc.node", "mpc.gates", "mpc.schedule", "mpc.computing", "mpc.dealing"}
+QUIET |= {"mpc.fixed", "mpc.machine", "mpc.node", "mpc.axes", "mpc.gates", "mpc.schedule", "mpc.computing", "mpc.dealing"}
 QUIET |= {"mpc.circuit", "mpc.functions", "mpc.packing"}
 QUIET |= {"identity"}  # but for the files that it is told to read and write
 MACHINERY = {"anyio", "asyncio", "concurrent", "selectors", "sniffio", "socket", "ssl", "threading", "time", "trio"}

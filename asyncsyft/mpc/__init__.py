@@ -9,10 +9,10 @@ Where to read, from the ground up:
 - ``computing``, ``dealing``: the machines of a party and of the dealer, without I/O.
 - ``circuit``, ``schedule``: records gates: which form a value has, what travels together. ``functions``: made of them.
 - ``packing``, ``service``: gates as bytes; sessions at workers, over conversations.
-- ``session``, ``tensor``: what a driver's program writes.
+- ``session``, ``tensor``, ``axes``: what a driver's program writes.
 """
 
 from .session import MPC
-from .tensor import SecretTensor, concat, where
+from .tensor import SecretTensor, concat, maximum, minimum, where
 
-__all__ = ["MPC", "SecretTensor", "concat", "where"]
+__all__ = ["MPC", "SecretTensor", "concat", "maximum", "minimum", "where"]

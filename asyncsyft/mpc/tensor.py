@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ContextManager, List, Optional, Protocol, Sequence, Tuple, Union
+from typing import Any, ContextManager, List, NoReturn, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
 from . import functions
+from .axes import Axes, Pair, axes_of, axis_of, items, pair, shape_of
 from .circuit import Circuit
 from .node import BIT, PUBLIC, Node
 
-__all__ = ["SecretTensor", "concat", "where"]
+__all__ = ["SecretTensor", "concat", "maximum", "minimum", "where"]
 
-Axes = Union[int, Sequence[int], None]
-Pair = Union[int, Tuple[int, int]]
+#: What stands for public numbers in an expression.
+OPEN = (int, float, list, tuple, np.ndarray, np.generic)
 
 
 class Session(Protocol):
@@ -48,10 +49,16 @@ class SecretTensor:
         self.mpc, self.node = mpc, node
 
     def __repr__(self) -> str:
-        return f"<SecretTensor {'x'.join(map(str, self.shape)) or 'scalar'}>"
+        return f"<SecretTensor {self.dtype}[{', '.join(map(str, self.shape))}]>"
 
     def __bool__(self) -> bool:
         raise TypeError("nobody knows whether a secret is true: (await x.reveal()), or where(x, y, z)")
+
+    def _is_no_number(self, *_: Any, **__: Any) -> NoReturn:
+        """Raises: TypeError, where numpy or Python would read what is secret."""
+        raise TypeError("nobody knows what a secret is: await x.reveal(), or the methods of x and asyncsyft.mpc")
+
+    __float__ = __int__ = __index__ = __complex__ = __array__ = __array_function__ = __contains__ = _is_no_number
 
     @property
     def shape(self) -> Tuple[int, ...]:
@@ -64,6 +71,11 @@ class SecretTensor:
     @property
     def size(self) -> int:
         return self.node.size
+
+    @property
+    def dtype(self) -> Any:
+        """What it is when revealed: int64 for whole numbers and bits, float64 for others."""
+        return np.dtype(np.float64 if self.node.scale and self.node.form != BIT else np.int64)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -88,9 +100,7 @@ class SecretTensor:
             if value.mpc is not self.mpc:
                 raise ValueError("the secrets are of different sessions")
             return value.node
-        if isinstance(value, (int, float, list, np.ndarray, np.generic)):
-            return self.mpc.circuit.public(value)
-        return None
+        return self.mpc.circuit.public(value) if isinstance(value, OPEN) else None
 
     def _two(self, name: str, value: Any, swapped: bool = False) -> Any:
         other = self._other(value)
@@ -135,10 +145,20 @@ class SecretTensor:
     def __neg__(self) -> SecretTensor:
         return self._linear("neg")
 
+    def __pos__(self) -> SecretTensor:
+        return self
+
+    def __pow__(self, power: int) -> Any:
+        """A whole power from 1 on, by squaring."""
+        if not isinstance(power, (int, np.integer)) or power < 1:
+            raise TypeError(f"powers are whole and at least 1, not {power!r}")
+        half = self ** (power // 2) if power > 1 else self
+        return self if power == 1 else half * half * self if power % 2 else half * half
+
     def __truediv__(self, other: Any) -> Any:
         if isinstance(other, SecretTensor):
             return self * other.reciprocal()
-        if not isinstance(other, (int, float, list, np.ndarray, np.generic)):
+        if not isinstance(other, OPEN):
             return NotImplemented
         return self._one("quotient", np.asarray(other, np.float64))
 
@@ -168,51 +188,82 @@ class SecretTensor:
 
     def __invert__(self) -> SecretTensor:
         """Not a bit. Raises: TypeError for what is no bit."""
+        return self._new(self.mpc.circuit.flip(self._bit("~")))
+
+    def __and__(self, other: Any) -> SecretTensor:
+        """Both bits. Raises: TypeError for what is no bit."""
+        return self._bits("&", other) > 1
+
+    def __or__(self, other: Any) -> SecretTensor:
+        return self._bits("|", other) > 0
+
+    def __xor__(self, other: Any) -> SecretTensor:
+        return self._bits("^", other) == 1
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def _bits(self, sign: str, other: Any) -> Any:
+        """How many of two bits are 1; the other may be public."""
+        if isinstance(other, SecretTensor):
+            other._bit(sign)
+        elif np.asarray(other).dtype != bool:
+            raise TypeError(f"{sign} is for what comparisons gave, and for booleans")
+        self._bit(sign)
+        return self + other
+
+    def _bit(self, sign: str) -> Node:
         if self.node.form != BIT:
-            raise TypeError("~ is for what a comparison gave")
-        return self._new(self.mpc.circuit.flip(self.node))
+            raise TypeError(f"{sign} is for what a comparison gave, which is 0 or 1")
+        return self.node
 
     # Shapes.
 
     def __getitem__(self, key: Any) -> SecretTensor:
-        return self._linear("index", *map(_item, key if isinstance(key, tuple) else (key,)))
+        return self._linear("index", *items(key))
 
     @property
     def T(self) -> SecretTensor:
         return self.transpose()
 
-    def transpose(self, *axes: int) -> SecretTensor:
-        return self._linear("transpose", axes or tuple(range(self.ndim))[::-1])
+    def transpose(self, *axes: Any) -> SecretTensor:
+        wanted = shape_of(axes) if axes else tuple(range(self.ndim))[::-1]
+        return self._linear("transpose", [axis_of(axis, self.ndim) for axis in wanted])
 
     def reshape(self, *shape: Any) -> SecretTensor:
-        wanted = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        return self._linear("reshape", np.broadcast_to(0, self.shape).reshape(wanted).shape)
+        return self._linear("reshape", np.broadcast_to(0, self.shape).reshape(shape_of(shape)).shape)
+
+    def flatten(self) -> SecretTensor:
+        return self.reshape(self.size)
 
     def sum(self, axis: Axes = None, keepdims: bool = False) -> SecretTensor:
-        return self._linear("sum", self._axes(axis), keepdims)
+        return self._linear("sum", axes_of(axis, self.ndim), keepdims)
 
     def mean(self, axis: Axes = None, keepdims: bool = False) -> SecretTensor:
-        return self._one("mean", self._axes(axis), keepdims)
+        return self._one("mean", axes_of(axis, self.ndim), keepdims)
 
-    def _axes(self, axis: Axes) -> Tuple[int, ...]:
-        wanted = range(self.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-        if any(not -self.ndim <= one < self.ndim for one in wanted):
-            raise ValueError(f"there is no axis {axis} in {self.shape}")
-        return tuple(sorted({one % self.ndim for one in wanted}))
+    # The largest, and the smallest.
 
-    # The largest.
-
-    def max(self, axis: Optional[int] = None, keepdims: bool = False) -> SecretTensor:
+    def max(self, axis: Axes = None, keepdims: bool = False) -> SecretTensor:
         return self._top("max", axis, keepdims)
 
-    def argmax(self, axis: Optional[int] = None, keepdims: bool = False) -> SecretTensor:
-        """Where the largest is, the first of equals."""
-        return self._top("argmax", axis, keepdims)
+    def min(self, axis: Axes = None, keepdims: bool = False) -> SecretTensor:
+        return -(-self)._top("max", axis, keepdims)
 
-    def _top(self, want: str, axis: Optional[int], keepdims: bool) -> SecretTensor:
-        if axis is None:
-            return self.reshape(self.size)._one("top", 0, False, want)
-        return self._one("top", self._axes(axis)[0], keepdims, want)
+    def argmax(self, axis: Optional[int] = None, keepdims: bool = False) -> SecretTensor:
+        """Where the largest is, the first of equals; among all elements, counted one row after another, for None."""
+        return self._top("argmax", axis if axis is None else axis_of(axis, self.ndim), keepdims)
+
+    def argmin(self, axis: Optional[int] = None, keepdims: bool = False) -> SecretTensor:
+        return (-self).argmax(axis, keepdims)
+
+    def _top(self, want: str, axis: Axes, keepdims: bool) -> SecretTensor:
+        """Along axes that are brought behind the others, as one."""
+        axes = axes_of(axis, self.ndim)
+        others = tuple(one for one in range(self.ndim) if one not in axes)
+        kept = tuple(self.shape[one] for one in others)
+        lines = self.transpose(*others, *axes).reshape(*kept, math.prod(self.shape[one] for one in axes))
+        found = lines._one("top", len(kept), False, want)
+        return found.reshape([1 if one in axes else n for one, n in enumerate(self.shape)]) if keepdims else found
 
     # Functions; ``functions`` says how near they are.
 
@@ -240,7 +291,7 @@ class SecretTensor:
         return self._one("sqrt")
 
     def softmax(self, axis: int = -1) -> SecretTensor:
-        return self._one("softmax", self._axes(axis)[0])
+        return self._one("softmax", axis_of(axis, self.ndim))
 
     # Images: (n, c, h, w).
 
@@ -249,7 +300,7 @@ class SecretTensor:
         other = self._other(kernels)
         if other is None:
             raise TypeError(f"kernels are a tensor, not {type(kernels).__name__}")
-        return self._new(functions.conv2d(self.mpc.circuit, self.node, other, _pair(stride), _pair(padding)))
+        return self._new(functions.conv2d(self.mpc.circuit, self.node, other, pair(stride), pair(padding, 0)))
 
     def avg_pool2d(self, size: Pair, stride: Optional[Pair] = None) -> SecretTensor:
         return self._windows(size, stride).mean(4)
@@ -259,34 +310,18 @@ class SecretTensor:
 
     def _windows(self, size: Pair, stride: Optional[Pair]) -> SecretTensor:
         """(n, c, oh, ow, elements of a window)."""
-        both = _pair(size)
-        seen = self._one("patches", both, both if stride is None else _pair(stride), (0, 0))
+        if self.ndim != 4:
+            raise ValueError(f"images are (n, c, h, w), not {self.shape}")
+        both = pair(size)
+        seen = self._one("patches", both, both if stride is None else pair(stride), (0, 0))
         n, height, width, _ = seen.shape
         return seen.reshape(n, height, width, self.shape[1], math.prod(both)).transpose(0, 3, 1, 2, 4)
-
-
-def _pair(value: Pair) -> Tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
-
-
-def _item(key: Any) -> Any:
-    if isinstance(key, slice):
-        return ["slice", key.start, key.stop, key.step]
-    if key is None:
-        return ["new"]
-    if key is Ellipsis:
-        return ["all"]
-    if isinstance(key, (int, np.integer)):
-        return int(key)
-    if isinstance(key, SecretTensor):
-        raise TypeError("an index is public: a secret one would tell what it is by what it takes")
-    return ["take", np.asarray(key, np.intp).tolist()]
 
 
 def where(bit: SecretTensor, x: Any, y: Any) -> SecretTensor:
     """x where a secret bit is 1, y elsewhere; one of them at least may be public. Raises: TypeError for no bit."""
     if not isinstance(bit, SecretTensor) or bit.node.form != BIT:
-        raise TypeError("where chooses by what a comparison gave")
+        raise TypeError("where chooses by a secret bit, which comparisons give")
     nodes = [bit._other(value) for value in (x, y)]
     if nodes[0] is None or nodes[1] is None:
         raise TypeError("where chooses between tensors and numbers")
@@ -301,7 +336,23 @@ def concat(tensors: Sequence[Any], axis: int = 0) -> SecretTensor:
     secret = next((one for one in tensors if isinstance(one, SecretTensor)), None)
     if secret is None:
         raise TypeError("none of them is secret")
+    axis = axis_of(axis, secret.ndim)
     nodes = [secret._other(one) for one in tensors]
     if any(node is None for node in nodes):
         raise TypeError("only tensors and numbers are joined")
-    return secret._new(secret.mpc.circuit.concat([node for node in nodes if node is not None], axis % secret.ndim))
+    return secret._new(secret.mpc.circuit.concat([node for node in nodes if node is not None], axis))
+
+
+def maximum(x: Any, y: Any) -> SecretTensor:
+    """The larger of two, element by element; one of them may be public. Raises: TypeError if none is secret."""
+    if not isinstance(x, SecretTensor):
+        x, y = y, x
+    found = x._two("maximum", y) if isinstance(x, SecretTensor) else NotImplemented
+    if found is NotImplemented:
+        raise TypeError("maximum and minimum are of secrets, and of a secret and numbers")
+    return found  # type: ignore[no-any-return]
+
+
+def minimum(x: Any, y: Any) -> SecretTensor:
+    """The smaller of two, element by element; one of them may be public. Raises: TypeError if none is secret."""
+    return -maximum(*(-each if isinstance(each, SecretTensor) else -np.asarray(each) for each in (x, y)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import anyio
 import msgpack
 import numpy as np
+import torch
 import websocket as legacy
 
 from asyncsyft.errors import LinkError, Refused
@@ -48,7 +50,9 @@ class End:
         self.process = os.getpid()
         self.handle, self.locate = handle, locate
         self.loop = Loop()
-        self.service = Service(name, self._serve, self.loop.post, self)
+        # torch 1.4 keeps the number for each thread: what this one was told holds for those that serve.
+        begin = partial(torch.set_num_threads, torch.get_num_threads())
+        self.service = Service(name, self._serve, self, begin)
         self._fars: Dict[str, Far] = {}  # by URL, or by name at a relay
         #: Workers that workers served here have asked for: by the one who began the call, and their id for that one.
         self.neighbours: Dict[Tuple[Conversation, Id], Far] = {}

@@ -19,6 +19,7 @@ from ...protocol import Conversation, Request
 from ...waiting import Slot
 from ...wire import Failure
 from ..machine import Gate, Machine
+from .meetings import Meetings
 
 if TYPE_CHECKING:
     from .sessions import Sessions
@@ -35,10 +36,11 @@ _NOTHING = np.empty(0, np.uint8)
 
 
 class Member(NamedTuple):
-    """One who takes part: the incarnation, and the public key for which all said to it is sealed, if any."""
+    """One who takes part: incarnation, the public key for which all said to it is sealed, if any, where it listens."""
 
     life: bytes
     key: bytes
+    urls: Tuple[str, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -69,6 +71,7 @@ class Session:
         self._next = 0
         self._wanted: Optional[Slot[None]] = None
         self._open: Dict[Tuple[Job, int], None] = {}  # (job, step) whose answer is owed
+        self._apart: Dict[int, Slot[bool]] = {}  # set when a member that is to dial this one says that it cannot
         #: The driver's step that opened it, answered when all members have heard of each other.
         self.greeting: List[Tuple[Job, int]] = []
 
@@ -90,6 +93,8 @@ class Session:
         """Run batches until the session ends."""
         with self.scope:
             try:
+                if self.sessions.meetings is not None:
+                    await self._meet(self.sessions.meetings)
                 await self.begin()
                 for job, step in self.greeting:
                     self.pay(job, step)
@@ -155,6 +160,30 @@ class Session:
 
     # Others.
 
+    async def _meet(self, meetings: Meetings) -> None:
+        """Link directly with those that listen, or to whom this worker listens."""
+        mine = next(member for member in self.members.values() if member.life == self.sessions.life)
+        async with anyio.create_task_group() as tasks:
+            for place, other in self.members.items():
+                if other is mine or meetings.linked(other.life):
+                    continue
+                if other.urls and (not mine.urls or mine.life < other.life):
+                    tasks.start_soon(self._reach, meetings, place, other)
+                elif mine.urls:
+                    tasks.start_soon(meetings.expect, other.life, self._apart.setdefault(place, self.slot()))
+
+    async def _reach(self, meetings: Meetings, place: int, other: Member) -> None:
+        if await meetings.reach(other.life, other.urls) or self.error is not None:
+            return
+        if meetings.has_relay:
+            self.say(place, "mpc.apart", {})
+        else:
+            self.fail(SessionError(f"{self.who(place)} is not to be reached by {self.sessions.executor.worker}"))
+
+    def apart(self, place: int) -> None:
+        """A member says that it cannot dial this one."""
+        self._apart.setdefault(place, self.slot()).set(False)
+
     def talk(self, place: int) -> Conversation:
         """The conversation with a member. Raises: SessionError if it is gone."""
         talk = self.talks.get(place)
@@ -198,10 +227,13 @@ class Session:
 
     # The end.
 
+    def who(self, place: int) -> str:
+        """A member, for people."""
+        return "the dealer" if place == DEALER else f"party {place}"
+
     def left(self, place: int, error: AsyncSyftError) -> None:
-        who = "the dealer" if place == DEALER else f"party {place}"
         name = self.talks[place].name if place in self.talks else ""
-        self.fail(SessionError(f"{who} ({name}) is lost: {error}"))
+        self.fail(SessionError(f"{self.who(place)} ({name}) is lost: {error}"))
 
     def fail(self, error: SessionError, told_by: Optional[bytes] = None) -> None:
         """End the session, and say why to all who wait for it and take part in it. Idempotent."""

@@ -7,7 +7,7 @@ little of it, and said again when the session is there.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, NamedTuple, Set
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .. import fixed
 from ..packing import unpack
 from ..prg import SEED_SIZE
 from .dealer import DealerSession
+from .meetings import MAX_URL, MAX_URLS, Meetings
 from .party import PartySession
 from .session import DEALER, Batch, Member, Session
 
@@ -43,8 +44,8 @@ class Early(NamedTuple):
 class Sessions:
     """All sessions in which a worker takes part."""
 
-    def __init__(self, executor: Executor, life: bytes) -> None:
-        self.executor, self.life = executor, life
+    def __init__(self, executor: Executor, life: bytes, meetings: Optional[Meetings] = None) -> None:
+        self.executor, self.life, self.meetings = executor, life, meetings
         self.open: Dict[bytes, Session] = {}
         #: What this worker alone was told, by name.
         self.results: Dict[str, Any] = {}
@@ -110,6 +111,8 @@ class Sessions:
             return
         if step.op == "mpc.close" and (sender == session.owner.theirs or place >= DEALER):
             session.fail(SessionError(str(params.get("reason", ""))[:1000] or "the session was closed"), sender)
+        elif step.op == "mpc.apart" and place >= DEALER:
+            session.apart(place)
         elif not isinstance(session, PartySession) or place < DEALER:
             raise Refused(f"{step.op} is not for this member, or not from that one")
         elif step.op == "mpc.opened":
@@ -255,9 +258,18 @@ def _int(value: Any) -> int:
 
 
 def _member(value: Any) -> Member:
-    if type(value) is not list or len(value) != 2:
-        raise Refused("a member is an incarnation and a key")
-    life, key = value
+    if type(value) is not list or not 2 <= len(value) <= 3:
+        raise Refused("a member is an incarnation, a key, and where it listens")
+    life, key, *urls = value
     if type(life) is not bytes or type(key) is not bytes:
         raise Refused("a member is an incarnation and a key, in bytes")
-    return Member(life, key)
+    return Member(life, key, _urls(urls[0]) if urls else ())
+
+
+def _urls(value: Any) -> Tuple[str, ...]:
+    if type(value) is not list or len(value) > MAX_URLS:
+        raise Refused(f"a member listens at {MAX_URLS} addresses at most")
+    for url in value:
+        if type(url) is not str or len(url) > MAX_URL or not url.startswith(("ws://", "wss://")):
+            raise Refused(f"a member listens at ws:// or wss:// URLs, not {url!r:.40}")
+    return tuple(value)
