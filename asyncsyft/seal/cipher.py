@@ -6,11 +6,12 @@ A resend is sealed anew: no nonce is used twice, nothing has to be stored, and e
 from __future__ import annotations
 
 import struct
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import msgpack
 import numpy as np
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .. import wire
@@ -18,7 +19,9 @@ from ..errors import LocalProtocolError, RemoteProtocolError
 from ..wire import HEADER, HEADER_SIZE, INCARNATION_SIZE, MAX_FRAME, RESUME, SEALED, Buffer, Frame, Parcel
 
 TAG_SIZE = 16
-#: From this size on frames are joined and opened in memory that is used again: fresh pages cost more than AES does.
+_BLOCK = 16
+#: From this size on frames are sealed from where their pieces lie, and opened in memory that is used again: copies, and
+#: fresh pages, cost more than AES does.
 LARGE = 1 << 16
 #: Noise reserves the last of the 64-bit counters.
 MAX_COUNTER = (1 << 64) - 2
@@ -49,15 +52,15 @@ def lives(frame: Frame) -> Tuple[bytes, bytes]:
 class Seal:
     """What two peers share after the exchange: a key and a counter for each direction. Never copy one."""
 
-    __slots__ = ("_clear", "_decrypt", "_decrypt_into", "_encrypt", "_joined", "_opened", "_written", "hash")
+    __slots__ = ("_cipher", "_clear", "_decrypt", "_decrypt_into", "_encrypt", "_opened", "_written", "hash")
 
     def __init__(self, send: bytes, receive: bytes, hash: bytes = b"") -> None:
         """``hash`` is that of the exchange: equal at both ends, different for each seal."""
         theirs = AESGCM(receive)
         self._encrypt, self._decrypt = AESGCM(send).encrypt, theirs.decrypt
         self._decrypt_into: Any = getattr(theirs, "decrypt_into", None)  # not in older ones
-        self._joined: Optional[memoryview] = None  # where large frames are put together, and opened
-        self._clear: Optional[memoryview] = None
+        self._cipher = algorithms.AES(send)
+        self._clear: Optional[memoryview] = None  # where large frames are opened
         self._written = self._opened = 0  # frames, or for those opened: the counter that is due
         self.hash = hash
 
@@ -74,24 +77,27 @@ class Seal:
         meta = _COUNTER.pack(counter)
         if kind == RESUME:
             meta += b"".join(msgpack.unpackb(memoryview(parcel.pieces[0])[: parcel.meta_len])[:2])
-        plain = self._join(parcel)
-        sealed = self._encrypt(NONCE.pack(counter), plain, _BOUND.pack(kind, flags, parcel.lane, number) + meta)
+        bound = _BOUND.pack(kind, flags, parcel.lane, number) + meta
+        plain = (_LENGTHS.pack(parcel.meta_len, parcel.body_len), *parcel.pieces)
+        if parcel.size < LARGE:
+            sealed: Buffer = self._encrypt(NONCE.pack(counter), b"".join(plain), bound)
+        else:
+            sealed = self._encrypt_large(NONCE.pack(counter), plain, bound)
         out.append(HEADER.pack(kind, flags, parcel.lane, to, 0, len(meta), number, len(sealed)) + meta)
         out.append(sealed)
         return size
 
-    def _join(self, parcel: Parcel) -> Buffer:
-        """The plaintext of a frame."""
-        pieces = (_LENGTHS.pack(parcel.meta_len, parcel.body_len), *parcel.pieces)
-        if parcel.size < LARGE:
-            return b"".join(pieces)
-        if self._joined is None:
-            self._joined = np.empty(MAX_FRAME, np.uint8).data
+    def _encrypt_large(self, nonce: bytes, plain: Sequence[Buffer], bound: bytes) -> Buffer:
+        encryptor = Cipher(self._cipher, modes.GCM(nonce)).encryptor()
+        encryptor.authenticate_additional_data(bound)
+        # The room that update_into asks for beyond a cipher's block is never used by GCM.
+        sealed = np.empty(sum(map(len, plain)) + TAG_SIZE + _BLOCK, np.uint8).data
         at = 0
-        for piece in pieces:
-            self._joined[at : at + len(piece)] = piece
-            at += len(piece)
-        return self._joined[:at]
+        for piece in plain:
+            at += encryptor.update_into(piece, sealed[at:])
+        encryptor.finalize()
+        sealed[at : at + TAG_SIZE] = encryptor.tag
+        return sealed[: at + TAG_SIZE]
 
     def _decrypted(self, nonce: bytes, body: memoryview, bound: bytes) -> Buffer:
         """A plaintext, valid until the next large one. Raises: InvalidTag."""
