@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 10
+SECONDS = 30
 AUTHORITY, OTHER = trustme.CA(), trustme.CA()
 
 

@@ -27,7 +27,7 @@ from asyncsyft.transport import Transport, memory_pair
 from asyncsyft.websocket import listen
 from asyncsyft.worker import Worker
 
-SECONDS = 100
+SECONDS = 240
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SECONDS + 20)]
 #: Seconds for each answer of a worker with no fault: however busy the machine is, none is late.
 PATIENT = 30.0

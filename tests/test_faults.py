@@ -18,7 +18,7 @@ from asyncsyft.faults import KINDS, FaultProxy, Faults, Mischief, Pace
 from asyncsyft.faults.sockets import endpoint, finish
 
 pytestmark = pytest.mark.anyio
-SECONDS = 20.0
+SECONDS = 50.0
 Stream = anyio.abc.SocketStream
 
 

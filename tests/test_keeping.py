@@ -28,7 +28,7 @@ from asyncsyft.tensor import DTYPES
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 20
+SECONDS = 50
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from asyncsyft.metrics import Endpoints, counts, status
 from asyncsyft.testing import cluster
 
 pytestmark = pytest.mark.anyio
-SECONDS = 10
+SECONDS = 30
 
 
 async def ask(relay: Relay, path: str, *headers: str) -> Tuple[int, str, bytes]:

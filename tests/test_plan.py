@@ -15,7 +15,7 @@ from asyncsyft.errors import AsyncSyftError, LimitExceeded, OpFailed, RemoteProt
 from asyncsyft.testing import cluster
 
 pytestmark = pytest.mark.anyio
-SECONDS = 20
+SECONDS = 50
 
 
 def model() -> Any:

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 10
+SECONDS = 30
 MIB = 1024 * 1024
 
 

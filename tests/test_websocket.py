@@ -40,7 +40,7 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 10
+SECONDS = 30
 REQUEST = (
     "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"

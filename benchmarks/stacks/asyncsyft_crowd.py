@@ -52,12 +52,13 @@ class Crowd:
         self._tensors = tensors
 
     async def _loop(self, until: float, took: List[float]) -> None:
-        begun = time.perf_counter()
-        while begun < until:
+        begun, done = time.perf_counter(), False
+        while not done or begun < until:
             x = random.choice(self._tensors)
             await (x + x).get()
             begun, before = time.perf_counter(), begun
             took.append(begun - before)
+            done = True
 
     async def _calls(self, seconds: float, in_flight: int) -> Sample:
         took: List[float] = []

@@ -19,7 +19,7 @@ from asyncsyft.websocket import dial
 from asyncsyft.worker import Worker
 
 #: Seconds that a journey may take on a busy machine; nothing here waits for time to pass.
-SECONDS = 20
+SECONDS = 50
 #: Seconds for the tables to empty once the drivers have left.
 TO_EMPTY = 8
 LOOPBACK = "127.0.0.1:0"
@@ -27,8 +27,11 @@ LOOPBACK = "127.0.0.1:0"
 
 async def until(true: Callable[[], Any]) -> None:
     """Let the event loop turn until something holds; the journey's own deadline bounds it."""
+    turns = 0
     while not true():
-        await anyio.lowlevel.checkpoint()
+        turns += 1
+        # What takes long is somebody else's: another process, or a time of grace. They need the core.
+        await (anyio.lowlevel.checkpoint() if turns < 500 else anyio.sleep(0.002))
 
 
 class Town:

@@ -96,7 +96,7 @@ async def test_a_worker_killed_in_the_middle_of_a_program(anyio_backend: str) ->
 
 
 async def test_a_relay_that_is_killed(anyio_backend: str) -> None:
-    with anyio.fail_after(20), process(RELAY, LOOPBACK, anyio_backend) as running:
+    with anyio.fail_after(50), process(RELAY, LOOPBACK, anyio_backend) as running:
         url = await says(running)
         async with Worker("alice", url, resume_grace=0) as worker, asyncsyft.connect(url, resume_grace=0) as driver:
             (alice,) = await driver.wait_for("alice")

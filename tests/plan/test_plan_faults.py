@@ -21,7 +21,7 @@ from asyncsyft.testing import cluster
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 20
+SECONDS = 50
 FLOAT = Spec(np.dtype("f8"), ())
 HEAD = {"name": "f", "version": 1, "inputs": 2, "state": [], "constants": 0, "outputs": [2], "updates": {}}
 ADD = ["add", 2, [0, 1]]

@@ -19,7 +19,7 @@ from asyncsyft.testing import cluster
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 30
+SECONDS = 50
 MEGABYTE = 1 << 20
 LARGE = Spec(np.dtype("u1"), (MEGABYTE,))
 

@@ -15,7 +15,7 @@ from asyncsyft.testing import cluster
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 20
+SECONDS = 50
 
 
 @pytest.fixture
