@@ -20,8 +20,9 @@ demo: .venv/.demo ## a driver trains on digits that stay at two workers, through
 test: .venv/.test ## all environments, all suites
 	@.venv/bin/python tests/everything.py
 
-bench: .venv/.demo bench-env ## side by side with the peers, in one table; JSON in build/transport.json
+bench: .venv/.demo bench-env ## side by side with the peers, in one table each; JSON in build/
 	@.venv/bin/python -m benchmarks transport --json build/transport.json
+	@.venv/bin/python -m benchmarks mpc --json build/mpc.json
 
 bench-env: .venv-bench/.bench ## what the benchmarks compare with
 
@@ -71,8 +72,9 @@ clean: ## remove the environments and all that was built
 	@cp -R bridge/stand-ins/. "$$(.venv-syft/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@touch $@
 
-.venv-bench/.bench: requirements/bench.txt
+.venv-bench/.bench: pyproject.toml requirements/bench.txt requirements/bench-alone.txt
 	@echo "setting up .venv-bench"
 	@requirements/make-venv $(PYTHON) .venv-bench
 	@.venv-bench/bin/python $(PIP) -r requirements/bench.txt
+	@.venv-bench/bin/python $(PIP) --no-deps -r requirements/bench-alone.txt -e .
 	@touch $@

@@ -164,6 +164,7 @@ class Driver(Lifetime):
         self.failures = Failures()
         self.workers: Dict[str, RemoteWorker] = {}
         self._strangers: Dict[str, Refused] = {}  # workers that are there and not to be spoken with
+        self._ssl = ssl
         self._redialling = Redialling(self.peer, relay, ssl, token, self._refused)
         #: An object id, never given before.
         self.new_id: Callable[[], int] = itertools.count(1).__next__
@@ -205,6 +206,20 @@ class Driver(Lifetime):
             finally:
                 self._arrivals.remove(slot)
         return [self.workers[name] for name in names]
+
+    async def dial(self, url: Union[str, Dial], *, token: Optional[str] = None) -> None:
+        """Be linked to one more relay, or worker that listens, as to the first; dialled again when the link is lost.
+
+        Raises: LinkClosed if nobody is there, Refused, TimeoutError, ValueError for a URL that makes no sense.
+        """
+        ssl = None if isinstance(url, str) and url.startswith("ws:") else self._ssl
+        redialling = Redialling(self.peer, url, ssl, token, _log_refusal)
+        self._tasks.start_soon(redialling.stay, await redialling.begin())
+
+    @property
+    def relay_dial(self) -> Dial:
+        """What dials the address that this driver was given."""
+        return self._redialling.dial
 
     def new_ids(self, count: int) -> int:
         """The first of ``count`` ids in a row, never given before."""
@@ -302,6 +317,11 @@ class Driver(Lifetime):
             self._strangers[conversation.name] = conversation.ended
             self._tell_arrivals()
         worker.recorder.end(conversation.ended)
+
+
+def _log_refusal(error: AsyncSyftError) -> None:
+    """Only the first link is what a driver stands on."""
+    logger.info("a further link is gone: %s", error)
 
 
 class Scope:

@@ -37,9 +37,11 @@ MOVE, FETCH, CLAIM = "move", "fetch", "claim"
 RECALL = "recall"
 #: Plans: storing one, the state that it keeps, a call; what a state holds read out, and bound anew; a list of all.
 PLAN, STATE, CALL, READ, BIND, PLANS = "plan", "state", "call", "read", "bind", "plans"
-#: MPC sessions: opened, run, revealed and closed by a driver; seeds and correlations of the dealer; what parties open,
-#: and tell of results to the one who may know them.
-SESSION_STEPS = tuple(f"mpc.{verb}" for verb in ("open", "run", "reveal", "close", "seeds", "deal", "opened", "told"))
+#: MPC sessions: opened, run, revealed and closed by a driver; who cannot dial; seeds and correlations of the dealer;
+#: what parties open, and tell of results to the one who may know them.
+SESSION_STEPS = tuple(
+    f"mpc.{verb}" for verb in ("open", "run", "input", "reveal", "close", "apart", "seeds", "deal", "opened", "told")
+)
 
 Input = Union[int, List[Any]]
 

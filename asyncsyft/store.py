@@ -187,6 +187,8 @@ class Store:
 
     def __init__(self, limit: int = DEFAULT_LIMIT, max_plan_steps: int = MAX_PLAN_STEPS) -> None:
         self.limit, self.max_plan_steps = limit, max_plan_steps
+        #: Bytes that the worker holds otherwise, which count for the limit too.
+        self.lent: Callable[[], int] = lambda: 0
         self.spaces: Dict[bytes, Space] = {}
         self.own = Space()
         #: What is kept on disk for drivers, if anything is.
@@ -217,8 +219,9 @@ class Store:
 
     def check_room(self, nbytes: int) -> None:
         """Raises: LimitExceeded if that many bytes more would pass the limit."""
-        if nbytes and self.nbytes + nbytes > self.limit:
-            raise LimitExceeded(f"{nbytes} bytes more than the {self.nbytes} held would pass the limit of {self.limit}")
+        held = self.nbytes + self.lent() if nbytes else 0
+        if nbytes and held + nbytes > self.limit:
+            raise LimitExceeded(f"{nbytes} bytes more than the {held} held would pass the limit of {self.limit}")
 
     def is_kept(self, entry: Tuple[Key, Keepable]) -> bool:
         """Whether something is kept still, and nothing else under its key."""

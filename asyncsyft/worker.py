@@ -20,7 +20,7 @@ from .identity import known_peers as pinned
 from .keeping import Keeping
 from .lifetime import Lifetime
 from .link import HEARTBEAT, SILENCE
-from .mpc.service import Sessions
+from .mpc.service import Meetings, Sessions
 from .ops import OPS
 from .peer import RESUME_GRACE, WORKER, Dial, Peer, Redialling, Road, join_address, split_address, vouch
 from .program import MAX_PLAN_STEPS
@@ -43,8 +43,10 @@ class Worker(Lifetime):
     """Dials a relay, listens itself, or both, while entered; ``load`` puts data of its own there.
 
     ``relay``: a ws:// or wss:// URL (or what dials it). ``listen``: "host:port", port 0 for a free one; ``address``
-    tells which. ``key``: who it is; ``token``: what it shows the relay. ``admission``: who may come in where it
-    listens; without one only peers of this machine, or with ``insecure`` all. ``ssl``: for dialling and for listening.
+    tells which. ``announce``: the URL by which other workers reach it there, if that is another: members of an MPC
+    session link directly to those that listen. ``key``: who it is; ``token``: what it shows the relay. ``admission``:
+    who may come in where it listens; without one only peers of this machine, or with ``insecure`` all. ``ssl``: for
+    dialling and for listening.
     ``limit``: bytes that it holds at most. ``keep``: a file (SQLite) for the tensors, plans and states that drivers
     name, so that they outlive this worker; entering raises OSError if it is in use, ValueError if it is another kind of
     file, or damaged. ``resume_grace``: seconds that a lost link may take to come back; until then it is dialled again,
@@ -59,6 +61,7 @@ class Worker(Lifetime):
         relay: Union[str, Dial, None] = None,
         *,
         listen: Optional[str] = None,
+        announce: Optional[str] = None,
         key: Optional[Key] = None,
         token: Optional[str] = None,
         admission: Optional[Admission] = None,
@@ -90,12 +93,15 @@ class Worker(Lifetime):
             compression=compression,
             known=pinned(known_peers),
         )
-        self.sessions = self.executor.sessions = Sessions(self.executor, self.peer.incarnation)
+        meetings = Meetings(self.peer, ssl, token)
+        self.peer.on_joined = meetings.joined
+        self.sessions = self.executor.sessions = Sessions(self.executor, self.peer.incarnation, meetings)
         self.peer.conversations.on_ended = self._ended
         self.executor.converse = self.peer.converse_with
         self.executor.counts = self._counts
         self.address = ""
         self._relay, self._listen, self._token, self._ssl = relay, listen, token, ssl
+        self._announce = announce
         self._admission = admission or Admission(insecure=insecure)
         self._lost: Optional[Slot[None]] = None
 
@@ -111,6 +117,10 @@ class Worker(Lifetime):
     async def join(self, transport: Transport) -> Road:
         """Say hello on a transport; what ``relay`` does with a dialled one."""
         return await self.peer.join(transport, self._token)
+
+    async def serve(self, transport: Transport) -> None:
+        """Serve a transport that was dialled from the other end, until it ends."""
+        await self.peer.accept(transport, self._admit)
 
     async def closed(self) -> None:
         """Return when the relay will not have this worker any more; for ever, if it only listens. Raises: why."""
@@ -159,10 +169,12 @@ class Worker(Lifetime):
 
     async def _serve(self, host: str, port: int, *, task_status: Any) -> None:
         async def accept(transport: Transport, headers: Mapping[str, str]) -> None:
-            await self.peer.accept(transport, self._admit)
+            await self.serve(transport)
 
         async with listen(host, port, accept, ssl=self._ssl) as listener:
             self.address = join_address(listener.address, listener.port)
+            url = self._announce or f"{'ws' if self._ssl is None else 'wss'}://{self.address}"
+            self.peer.can = {**self.peer.can, "url": url}
             task_status.started()
             await anyio.sleep_forever()
 

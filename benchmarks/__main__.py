@@ -1,4 +1,4 @@
-"""``python -m benchmarks transport|scale|chaos|bridge|...``: a table for people, a JSON object for programs."""
+"""``python -m benchmarks transport|scale|chaos|bridge|mpc|...``: a table for people, a JSON object for programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Dict, Protocol, Tuple
 
-from benchmarks import bridge, chaos, page, scale, throttle, transport
+from benchmarks import bridge, chaos, mpc, page, scale, throttle, transport
 
 
 class Command(Protocol):
@@ -22,6 +22,7 @@ COMMANDS: Dict[str, Tuple[Command, str]] = {
     "scale": (scale, "one relay with 1 to 5,000 workers, and tensors of all sizes"),
     "chaos": (chaos, "cut links and a killed relay under load: nothing lost, doubled, hung or leaked"),
     "bridge": (bridge, "PySyft 0.2.9 on the bridge, beside PySyft's own workers"),
+    "mpc": (mpc, "secure computation by two parties and a dealer, beside CrypTen"),
     "throttle": (throttle, "a TCP proxy of limited bandwidth, with delay"),
     "page": (page, "fill docs/benchmarks.md and its pictures from the JSON of runs"),
 }

@@ -27,7 +27,6 @@ import anyio.to_thread
 
 from benchmarks.stacks import Stack, load
 
-
 #: Where Linux's tcp_info has the count of bytes sent.
 BYTES_SENT = 200
 
@@ -38,7 +37,7 @@ def tell(**answer: object) -> None:
 
 
 def usage() -> Dict[str, float]:
-    """CPU seconds of this process, all threads; bytes that it holds, and the most since :func:`forget_peak`; bytes sent."""
+    """CPU seconds of this process, all threads; bytes that it holds, the most since :func:`forget_peak`, bytes sent."""
     return {"cpu": time.process_time(), "held": memory("VmRSS"), "peak": memory("VmHWM"), "sent": sent()}
 
 
@@ -46,10 +45,12 @@ def sent() -> int:
     """Bytes that this process sent on its TCP connections that are open, as Linux counts them; 0 elsewhere."""
     total = 0
     with suppress(OSError):
-        for number in map(int, os.listdir("/proc/self/fd")):
-            with suppress(OSError, struct.error), socket.socket(fileno=os.dup(number)) as each:
-                told = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_SENT + 8)
-                total += struct.unpack_from("=Q", told, BYTES_SENT)[0]
+        for number in os.listdir("/proc/self/fd"):
+            with suppress(OSError, struct.error):
+                if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+                    with socket.socket(fileno=os.dup(int(number))) as each:
+                        told = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_SENT + 8)
+                    total += struct.unpack_from("=Q", told, BYTES_SENT)[0]
     return total
 
 

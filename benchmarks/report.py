@@ -26,6 +26,7 @@ def machine() -> Dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "load": os.getloadavg()[0],
     }
 
 
@@ -45,6 +46,7 @@ def summary(figures: Mapping[str, Sequence[Figure]]) -> Dict[str, Any]:
             "unit": taken[0].unit,
             "per_second": spread([figure.rate for figure in taken]),
             "cpu_us_per_operation": median(figure.cpu for figure in taken) * 1e6,
+            "sent_per_operation": median(figure.sent for figure in taken),
             "more": {name: spread([figure.more[name] for figure in taken]) for name in taken[0].more},
             "ends": {
                 role: {
@@ -89,9 +91,13 @@ def figure_rows(details: Mapping[str, Any]) -> List[List[str]]:
     for key, figure in details["figures"].items():
         rate = figure["per_second"]
         peaks = " + ".join(f"{end['peak_mb']:.0f}" for end in figure["ends"].values())
-        median_, low, high = (f"{rate[name]:,.0f}" for name in ("median", "min", "max"))
+        median_, low, high = (_per_second(rate[name]) for name in ("median", "min", "max"))
         rows.append([key, median_, figure["unit"], low, high, f"{figure['cpu_us_per_operation']:.1f}", peaks])
     return rows
+
+
+def _per_second(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def key_rows(made: Report) -> List[List[str]]:
@@ -108,7 +114,8 @@ def where(details: Mapping[str, Any]) -> List[str]:
     """Lines that say what ran, and on what machine."""
     told = ", ".join(f"{name} {version}" for name, version in details["versions"].items())
     machine_ = details["machine"]
-    return [told, f"Python {machine_['python']}, {machine_['processor']}, {machine_['cores']} cores"]
+    where_ = f"{machine_['processor']}, {machine_['cores']} cores, load {machine_['load']:.1f}"
+    return [told, f"Python {machine_['python']}, {where_}"]
 
 
 def table(made: Report) -> str:

@@ -135,7 +135,9 @@ def _send_msg(self: Any, message: Any, location: Any) -> Any:
     is_small = operation is not None and all(array.nbytes <= COPIED for array in written.tensors)
     if is_small and far().tell(buffers(written), operation):
         return None
-    return read(self._send_msg(written, location), self)
+    answer = read(self._send_msg(written, location), self)
+    pipelining.done(message, location)
+    return answer
 
 
 def _delete_later(ids: List[Any], location: Any) -> bool:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import os
-import weakref
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import syft as sy
 from syft.exceptions import ResponseSignatureError
@@ -26,26 +24,6 @@ from .neighbours import attach, locate, serve, trusting
 TIMEOUT_INTERVAL = 60
 
 
-class _Gone:
-    """What is in the place of PySyft's own socket when the bridge was taken out."""
-
-    connected = False
-
-    def send(self, *_: Any) -> None:
-        raise WebSocketConnectionClosedException("the bridge was taken out: this worker is of no more use")
-
-    recv = shutdown = send
-
-
-_living: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-
-
-def retire() -> None:
-    """Workers that are still there fail from now on as PySyft's own do when their link is closed."""
-    for worker in list(_living.values()):
-        worker.__dict__.setdefault("ws", _Gone())
-
-
 class WebsocketClientWorker(LooksInto):
     """Forwards all messages to a worker that listens; linked when it is made, and registered only then."""
 
@@ -63,9 +41,8 @@ class WebsocketClientWorker(LooksInto):
         timeout: Optional[int] = None,
     ) -> None:
         attach()
-        _living[builtins.id(self)] = self
         self.port, self.host = port, host
-        self.timeout = TIMEOUT_INTERVAL if timeout is None else timeout
+        self.timeout: Optional[float] = TIMEOUT_INTERVAL if timeout is None else timeout
         self.secure = secure
         self._far: Optional[Far] = None
         self._closed = False
@@ -241,7 +218,7 @@ class WebsocketClientWorker(LooksInto):
         return beside.read(answer, self)
 
     async def async_send_command(
-        self, message: tuple, return_ids: Optional[Sequence[Any]] = None, return_value: bool = False
+        self, message: Tuple[Any, ...], return_ids: Optional[Sequence[Any]] = None, return_value: bool = False
     ) -> Any:
         """Send a command (name, target, args, kwargs); pointers to its results, or their value."""
         ids = (sy.ID_PROVIDER.pop(),) if return_ids is None else return_ids

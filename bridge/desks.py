@@ -116,6 +116,11 @@ def _stand_in(host: Desk) -> Desk:
     return desk
 
 
+#: Seconds that a call waits for another's gradients. Two that wait for each other, at two workers, are told apart by
+#: their roots: one has to give up early, and then the other goes on.
+GRADIENTS_EARLY, GRADIENTS_LATE = 20.0, 50.0
+
+
 class Gradients:
     """torch's one thread for gradients, which threads use one after the other: its hooks may wait for other workers."""
 
@@ -141,14 +146,20 @@ class Gradients:
         return lent
 
     def _acquire(self, desk: Desk) -> None:
-        """A turn is not kept while one waits for another's gradients, which may need it."""
+        """A turn is not kept while one waits for another's gradients, which may need it. Raises: TimeoutError."""
         if self._lock.acquire(blocking=False):
             return
+        host = self.host
+        seconds = GRADIENTS_EARLY if host is None or desk.root <= host.root else GRADIENTS_LATE
         turn, desk.turn = desk.turn, None
         if turn is not None:
             turn.release()
         try:
-            self._lock.acquire()
+            if not self._lock.acquire(timeout=seconds):
+                raise TimeoutError(
+                    f"gradients of another program took more than {seconds:g} s here, and torch 1.4 has one thread for"
+                    " all: if the two go through the same workers in opposite directions, they wait for each other"
+                )
         finally:
             if turn is not None:
                 turn.acquire()
@@ -163,6 +174,7 @@ def forget() -> None:
     global PROCESS
     PROCESS = os.urandom(8)
     _threads.__dict__.clear()
+    _by_root.clear()  # nobody sits at the parent's desks here
     _standing.clear()
     gradients.__init__()  # type: ignore[misc] # another thread of the parent may have had it
 

@@ -11,6 +11,7 @@ import logging
 import os
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Sequence, Set
 
 import numpy as np
@@ -23,7 +24,7 @@ from asyncsyft.protocol import Conversation
 from asyncsyft.tensor import Array
 
 from . import beside
-from .desks import here
+from .desks import Desk, here
 from .failures import rebuilt
 from .loop import Stopped
 from .messages import Call, Id
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 EMPTY: Array = np.empty(0, np.uint8)
 #: Seconds that what was told may take, when somebody waits for it after all.
 PATIENCE = 60.0
+#: Seconds that it may take before a fork.
+FORKING = 5.0
 #: Objects that are deleted by one message, and seconds that they may wait for it.
 TOGETHER, SOON = 32, 0.01
 
@@ -51,6 +54,8 @@ class Far:
         self.users = 0
         #: Ids of its objects that are, or hold, pointers to other workers.
         self.foreign: Set[Any] = set()
+        #: Ids of objects that this process put there, and has not taken away.
+        self.present: Set[Any] = set()
         #: What went wrong with messages that nobody waited for, until their thread is told; by its root.
         self._problems: Dict[bytes, List[Any]] = {}
         self._under_way: Dict[Asked, None] = {}
@@ -137,6 +142,7 @@ class Far:
         """
         if here().talk is not None:
             return False
+        self.present.difference_update(ids)
         is_first = not self.doomed
         self.doomed.extend(ids)
         if is_first:
@@ -182,19 +188,28 @@ class Far:
             return
         self.delete_doomed()
         told = self._problems.get(desk.root)
-        for asked in list(self._under_way):
-            if desk.talk is not None and asked.root != desk.root:
-                continue  # a worker's threads serve clients that have nothing to do with each other
-            asked.later.append(desk)
-            try:
-                desk.wait(asked, PATIENCE)
-            except TimeoutError:
-                raise legacy.WebSocketTimeoutException(f"{self.talk.name} is late with what it was told") from None
+        try:
+            self._await_told(desk, PATIENCE)
+        except TimeoutError:
+            raise legacy.WebSocketTimeoutException(f"{self.talk.name} is late with what it was told") from None
         self._raise_lost(desk.root)
         if told:
             self.ask([EMPTY])  # the worker is to know that its first problem is known
         elif desk.talk is not None:
             self._problems.pop(desk.root, None)
+
+    def _await_told(self, desk: Desk, seconds: float) -> None:
+        for asked in list(self._under_way):
+            if desk.talk is None or asked.root == desk.root:  # a worker's threads serve clients that know no other
+                asked.later.append(desk)
+                desk.wait(asked, seconds)
+
+    def settle(self) -> None:
+        """Return when all that was told is done, or will not be in time."""
+        if self.is_open and not self.end.loop.is_here:
+            self.delete_doomed()
+            with suppress(TimeoutError):
+                self._await_told(here(), FORKING)
 
     def _raise_lost(self, root: bytes) -> None:
         """Raise why something did not even get there that this thread told the worker, if so."""
@@ -241,3 +256,12 @@ def _raisable(error: Exception) -> Exception:
 
 _all: weakref.WeakSet[Far] = weakref.WeakSet()
 _dirty: Set[Far] = set()
+
+
+def _settle() -> None:
+    """Before a fork: the child has links of its own, and what it asks for by these is to be there already."""
+    for far in list(_all):
+        far.settle()
+
+
+os.register_at_fork(before=_settle)

@@ -6,7 +6,6 @@ its own subclasses, and PySyft's ``isinstance`` checks all hold.
 
 from __future__ import annotations
 
-import _abc
 from typing import Any, Dict, List, Tuple
 
 import syft.grid.clients.data_centric_fl_client  # noqa: F401 - a subclass, which must be there to be found
@@ -14,7 +13,7 @@ from syft.serde.msgpack import serde
 from syft.workers import websocket_client, websocket_server
 
 from . import ends, faster, looks, neighbours, pipelining, socketio
-from .client import WebsocketClientWorker, retire
+from .client import WebsocketClientWorker
 from .server import WebsocketServerWorker
 
 _PAIRS: List[Tuple[type, type]] = [
@@ -57,7 +56,6 @@ def is_installed() -> bool:
 def uninstall() -> None:
     """Undo ``install``: links are closed, and workers that were made meanwhile are of no more use. Idempotent."""
     ends.leave()
-    retire()
     for theirs, (bases, own) in _before.items():
         theirs.__bases__ = bases
         for name, value in own.items():
@@ -73,8 +71,9 @@ def uninstall() -> None:
 def _forget_checks() -> None:
     """What was found out about the classes before they changed."""
     for theirs, ours in _PAIRS:
+        cls: Any
         for cls in {*theirs.__mro__, *ours.__mro__}:
             if hasattr(cls, "_abc_impl"):
-                _abc._reset_caches(cls)
+                cls._abc_caches_clear()
         serde.msgpack_global_state.no_simplifiers_found.discard(theirs)
         serde.msgpack_global_state.inherited_simplifiers_found.pop(theirs, None)

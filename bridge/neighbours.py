@@ -29,8 +29,8 @@ from asyncsyft.tensor import Array
 from . import beside, desks
 from .ends import Relayed, asking
 from .far import EMPTY, PATIENCE, Far
-from .messages import PROCESS_SIZE, Id
-from .service import HOMES
+from .messages import Id
+from .service import HOMES, home
 
 #: PySyft raises these at the one who asks, from their own written form.
 _VALUES = (EmptyCryptoPrimitiveStoreError, GetNotPermittedError, ResponseSignatureError)
@@ -52,15 +52,9 @@ def trusting(url: str) -> Optional[tls.SSLContext]:
 def answer(worker: Any, message: bytes) -> bytes:
     """What a worker of this process answers; with some errors as values, as PySyft sends them. Raises: the others."""
     try:
-        return bytes_of(worker._recv_msg(message))
+        return worker._recv_msg(message)
     except _VALUES as error:
-        return bytes_of(sy.serde.serialize(error))
-
-
-def bytes_of(value: Any) -> bytes:
-    """For the type checker, which does not know PySyft."""
-    assert isinstance(value, bytes)
-    return value
+        return sy.serde.serialize(error)
 
 
 def serve(buffers: List[Array], to: Id) -> List[Array]:
@@ -70,7 +64,7 @@ def serve(buffers: List[Array], to: Id) -> List[Array]:
     if not isinstance(worker, BaseWorker):
         raise WorkerNotFoundException(f"{me.id} knows no worker {to!r}")
     if "far" in worker.__dict__ or hasattr(type(worker), "far"):
-        return worker.far().ask(buffers, PATIENCE)  # type: ignore[no-any-return]
+        return worker.far().ask(buffers, PATIENCE)
     return beside.buffers(answer(worker, beside.message_of(buffers)))
 
 
@@ -111,15 +105,13 @@ def reach(worker_id: Id) -> Far:
 
     Raises: WebSocketConnectionClosedException if nobody is served here.
     """
-    desk = desks.here()
-    talk: Optional[Conversation] = desk.talk
+    talk = home()
     if talk is None:
         return _reached_before(worker_id)
-    home = HOMES.get(desk.root[:PROCESS_SIZE], talk)
-    end = _end_of(home)
-    far = end.neighbours.get((home, worker_id))
+    end = _end_of(talk)
+    far: Optional[Far] = end.neighbours.get((talk, worker_id))
     if far is None or not far.is_open:
-        far = end.neighbours[home, worker_id] = _find(end, home, worker_id)
+        far = end.neighbours[talk, worker_id] = _find(end, talk, worker_id)
     return far
 
 
@@ -136,8 +128,8 @@ def _reached_before(worker_id: Id) -> Far:
     raise WebSocketConnectionClosedException(f"{worker_id!r} is known to a client, and none is served here now")
 
 
-def _find(end: Any, home: Conversation, worker_id: Id) -> Far:
-    by_home = Far(end, home, to=worker_id)
+def _find(end: Any, talk: Conversation, worker_id: Id) -> Far:
+    by_home = Far(end, talk, to=worker_id)
     where = msgpack.unpackb(by_home.ask([EMPTY], PATIENCE)[0].tobytes())
     life, url, relay, key = (where.get(name) for name in ("life", "url", "relay", "key"))
     found: Optional[Far] = None

@@ -6,6 +6,9 @@ so: ``item`` answers with a number, and ``max(dim)`` with ids that the worker ch
 A worker that works with pointers to other workers asks these, and what they were told before must be done by then.
 So each worker's objects that are or hold such pointers are known here (``Far.foreign``), and what concerns them, or may
 do anything, is waited for, once the other workers have done what they were told.
+
+A command on what may not be there is waited for as well, so that it fails where it is called: what this process put at
+the worker, and has not taken away, is known too (``Far.present``).
 """
 
 from __future__ import annotations
@@ -84,20 +87,25 @@ def operation(message: Any, location: Any) -> Optional[str]:
         if far.foreign and not far.foreign.isdisjoint(message.object_ids):
             far.foreign.difference_update(message.object_ids)
             far.soil()
+        far.present.difference_update(message.object_ids)
         return DELETE
     reaches_others, name = False, None
     if kind is TensorCommandMessage:
         reaches_others, name = _of_command(message.action, location, far)
     elif kind is ObjectMessage:
         name = "send"
+        far.present.add(message.object.id)
         if _is_foreign(message.object, location, far):
             far.foreign.add(message.object.id)
     elif kind is ObjectRequestMessage:
         far.foreign.discard(message.object_id)
+        far.present.discard(message.object_id)
     elif kind in (IsNoneMessage, GetShapeMessage):
         reaches_others = (message.object_id if kind is IsNoneMessage else message.tensor_id) in far.foreign
     elif kind is WorkerCommandMessage:
         reaches_others = message.command_name not in LOOKS
+        if reaches_others:
+            far.present.clear()
     far.drain_others(only_dirty=not reaches_others)
     return name if enabled and not reaches_others else None
 
@@ -115,9 +123,29 @@ def _of_command(action: Any, location: Any, far: Far) -> Any:
         far.foreign.discard(getattr(action.target, "id_at_location", None))
     elif is_foreign:
         far.foreign.update(ids)
-    if is_foreign or not _is_torch(name):
-        return True, None
-    return False, None if action.return_value or len(ids) != 1 else _needs_no_reply(action)
+    reaches_others = is_foreign or not _is_torch(name)
+    plain = not reaches_others and not action.return_value and len(ids) == 1 and _is_present(action, far)
+    far.present.update(ids)
+    return reaches_others, _needs_no_reply(action) if plain else None
+
+
+def _is_present(action: Any, far: Far) -> bool:
+    return far.present.issuperset(_named(action.target)) and far.present.issuperset(_named(action.args))
+
+
+def _named(value: Any) -> Iterable[Any]:
+    """Ids of what a command names: what lies at the worker, alone or in lists."""
+    if type(value) is PointerTensor:
+        return (value.id_at_location,)
+    if type(value) in (tuple, list):
+        return [at for part in value for at in _named(part)]
+    return ()
+
+
+def done(message: Any, location: Any) -> None:
+    """Take note that a worker has done what was waited for: what the message named is there."""
+    if type(message) is TensorCommandMessage and type(message.action) is ComputationAction:
+        location.far().present.update([*_named(message.action.target), *_named(message.action.args)])
 
 
 def _needs_no_reply(action: Any) -> Optional[str]:

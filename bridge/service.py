@@ -18,7 +18,7 @@ from asyncsyft.protocol import Conversation, Request, Served
 from asyncsyft.tensor import Array
 from asyncsyft.wire import Buffer, ChunkOf, Failure, Program
 
-from .desks import Desk, Office
+from .desks import Desk, Office, here
 from .failures import described
 from .messages import MAX_BUFFERS, PROCESS_SIZE, SMALL, Arriving, Call, pack
 
@@ -29,6 +29,13 @@ NOTHING = b"\x28\xc0"
 
 #: Who began the calls that are served in this process: by the name of a process, the conversation with it.
 HOMES: Dict[bytes, Conversation] = {}
+
+
+def home() -> Optional[Conversation]:
+    """The conversation with the one who began the call that this thread serves; None if it serves nobody."""
+    desk = here()
+    return None if desk.talk is None else HOMES.get(desk.root[:PROCESS_SIZE], desk.talk)
+
 
 Handle = Callable[[Call, List[Array]], List[Array]]
 

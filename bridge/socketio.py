@@ -35,7 +35,7 @@ PLACES = {
 }
 
 
-class WebsocketIOClientWorker(VirtualWorker):  # type: ignore[misc]
+class WebsocketIOClientWorker(VirtualWorker):
     """A worker behind a relay; ``connect`` links to it."""
 
     def __init__(
@@ -65,16 +65,9 @@ class WebsocketIOClientWorker(VirtualWorker):  # type: ignore[misc]
             return
         url, token = f"ws://{self.host}:{self.port}", os.environ.get("ASYNCSYFT_TOKEN")
         link = neutral.connect(url, self._name, token=token)
-        if link is None:
-            self.__class__ = _OfPySyft
-            self._far, self._closed = None, False
-            WebsocketClientWorker.connect(self)
-            neighbours.attach()
-            self.log_msgs = self._wants_log
-        else:
-            self.__class__ = _Neutral
-            self.url, self._link = url, link
-            self._translator = neutral.Translator(self, self.far_end, lambda: self.timeout)
+        became: Any = self
+        became.__class__ = _OfPySyft if link is None else _Neutral
+        became._begin(url, link)
         self._take_over()
         data, self._data = self._data, None
         self.load_data(data)
@@ -104,6 +97,12 @@ class _OfPySyft(WebsocketIOClientWorker, WebsocketClientWorker):
 
     _recv_msg = WebsocketClientWorker._recv_msg
 
+    def _begin(self, url: str, link: None) -> None:
+        self._far, self._closed = None, False
+        WebsocketClientWorker.connect(self)
+        neighbours.attach()
+        self.log_msgs = self._wants_log
+
     @property
     def is_connected(self) -> bool:
         return self.is_linked
@@ -118,6 +117,10 @@ class _Neutral(WebsocketIOClientWorker, neutral.NeutralWorker):
     _recv_msg = neutral.NeutralWorker._recv_msg
     __str__ = neutral.NeutralWorker.__str__
 
+    def _begin(self, url: str, link: neutral.Far) -> None:
+        self.url, self._link = url, link
+        self._translator = neutral.Translator(self, self.far_end, lambda: self.timeout)
+
     @property
     def is_connected(self) -> bool:
         return self._link is not None and self._link.is_open
@@ -130,7 +133,7 @@ for _cls in (_OfPySyft, _Neutral):
     _cls.__name__ = _cls.__qualname__ = WebsocketIOClientWorker.__name__
 
 
-class WebsocketIOServerWorker(VirtualWorker):  # type: ignore[misc]
+class WebsocketIOServerWorker(VirtualWorker):
     """The relay between participants, while ``start`` runs.
 
     ``payload``: called, in a thread of its own, with each worker that comes: with a ``WebsocketIOClientWorker`` that is
@@ -227,15 +230,15 @@ class WebsocketIOServerWorker(VirtualWorker):  # type: ignore[misc]
         """Pass on no more; idempotent."""
         end, self._end = self._end, None
         loop, self._loop = self._loop, None
+        stopped, self._stopped = self._stopped, None
         while self._stand_ins:
             self._stand_ins.pop().disconnect()
         if end is not None:
             part_with(end)
         if loop is not None:
             loop.stop(_nothing)
-            assert self._stopped is not None
-            if threading.current_thread() is not threading.main_thread():
-                self._stopped.set()
+        if stopped is not None:
+            stopped.set()
 
     def _recv_msg(self, message: bytes) -> bytes:
         raise RuntimeError(f"{self.id} passes messages on and holds nothing: use the worker that the payload is given")
@@ -259,7 +262,7 @@ def attach() -> None:
     """Let ``from grid.workers.socketio_client import WebsocketIOClientWorker`` work where PyGrid is not; idempotent."""
     if "grid" not in sys.modules:
         try:
-            import grid  # noqa: F401 # type: ignore[import-not-found]
+            import grid  # noqa: F401
         except ImportError:
             _make()
 

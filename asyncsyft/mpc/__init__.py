@@ -9,10 +9,14 @@ Where to read, from the ground up:
 - ``computing``, ``dealing``: the machines of a party and of the dealer, without I/O.
 - ``circuit``, ``schedule``: records gates: which form a value has, what travels together. ``functions``: made of them.
 - ``packing``, ``service``: gates as bytes; sessions at workers, over conversations.
-- ``session``, ``tensor``, ``axes``: what a driver's program writes.
+- ``joining``, ``outgoing``, ``ahead``: who takes part, what leaves for them, calls that are dealt before they are made.
+- ``watch``: what operations cost.
+- ``session``, ``tensor``, ``axes``, ``several``: what a driver's program writes.
 """
 
+from .ahead import Like
 from .session import MPC
-from .tensor import SecretTensor, concat, maximum, minimum, where
+from .several import concat, maximum, minimum, where
+from .tensor import SecretTensor
 
-__all__ = ["MPC", "SecretTensor", "concat", "maximum", "minimum", "where"]
+__all__ = ["MPC", "Like", "SecretTensor", "concat", "maximum", "minimum", "where"]

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Protocol
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
+import numpy as np
+
+from .. import program, tensor, wire
 from ..errors import AsyncSyftError, SessionError
 from ..protocol import Request
 from ..waiting import Slot
 from ..wire import Failure
 
-__all__ = ["Asked"]
+__all__ = ["Asked", "laid_out"]
+
+
+def laid_out(names: Sequence[int], arrays: Sequence[Any]) -> Tuple[List[Any], List[Any], List[Any]]:
+    """Steps that put arrays under object ids; what of them travels in the request itself, and what in chunks."""
+    puts: List[Any] = []
+    body: List[Any] = []
+    chunks: List[Any] = []
+    at = 0
+    for name, array in zip(names, arrays):
+        params: Dict[str, Any] = {"dtype": tensor.descriptor(array.dtype), "shape": list(array.shape)}
+        if at + array.nbytes <= wire.CHUNK:
+            params["at"] = at
+            body.append(array.tobytes())  # the wire fills each up to 8 bytes
+            at += array.nbytes + 7 & ~7
+        else:
+            chunks.append((len(puts), np.ascontiguousarray(array)))
+        puts.append([program.PUT, name, [], params])
+    return puts, body, chunks
 
 
 class Session(Protocol):

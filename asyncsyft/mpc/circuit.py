@@ -60,6 +60,11 @@ class Circuit:
         self.work += node.size
         return node
 
+    @property
+    def last(self) -> int:
+        """The number of the last gate recorded."""
+        return self._last
+
     def take(self) -> Tuple[List[Gate], List[int]]:
         """What was recorded, in the order to run it, and the numbers that are forgotten afterwards."""
         gates, self.gates, self.work = self.gates, [], 0
@@ -138,6 +143,13 @@ class Circuit:
             return node
         wire = self.wire(node)
         return wire if wire.settled else self.settle(wire)
+
+    def expects(self, x: Node, least: float, most: float) -> None:
+        """What a function is right for: compared where somebody looks, as ``checked`` does."""
+
+    def strayed(self) -> Optional[Node]:
+        """A bit: whether anything has left its range so far. None where nobody looks."""
+        return None
 
     # Linear operations.
 

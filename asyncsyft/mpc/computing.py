@@ -62,8 +62,8 @@ class Party(Machine):
         self._own = Stream(seeds.own, b"shares")
         self._driver = Stream(seeds.driver, b"inputs")
         self._before, self._after = Stream(seeds.before, b"zero"), Stream(seeds.after, b"zero")
-        #: Bytes of openings that left to each other party, and bytes that the dealer sent here.
-        self.opened = self.taken = 0
+        #: Bytes that the dealer sent here.
+        self.taken = 0
 
     # Randomness.
 
@@ -129,11 +129,16 @@ class Party(Machine):
         if opening.how == FROM:
             reader = readers[opening.owner]
             return opening.mine if reader is None else reader.take(opening)
-        whole = np.array(opening.mine)
+        combine = np.bitwise_xor if opening.how == XOR else np.add
+        whole = None
         for reader in readers:
             if reader is not None:
-                combine = np.bitwise_xor if opening.how == XOR else np.add
-                combine(whole, reader.take(opening), out=whole)
+                theirs = reader.take(opening)
+                if whole is None:  # what this party said is still on its way: what it heard is where the sum goes
+                    whole = theirs if reader.all_taken and theirs.flags.writeable else np.empty_like(theirs)
+                    combine(theirs, opening.mine, out=whole)
+                else:
+                    combine(whole, theirs, out=whole)
         return whole
 
 
@@ -146,7 +151,7 @@ class _Reader:
 
     def __init__(self, data: Any) -> None:
         self._data = np.frombuffer(data, np.uint8)
-        self._at = 0
+        self._from = self._at = 0  # where what was taken last began, and ended
 
     def take(self, opening: Opening) -> Any:
         dtype = np.dtype(opening.dtype)
@@ -154,10 +159,15 @@ class _Reader:
         if end > len(self._data):
             raise SessionError("a party opened less than the program says")
         piece = self._data[self._at : end]
-        self._at = end
+        self._from, self._at = self._at, end
         if piece.ctypes.data % dtype.itemsize:
             piece = piece.copy()
         return piece.view(dtype).reshape(opening.shape)
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether what was taken was all that came, so that nobody else has a part of its memory."""
+        return self._from == 0 and self._at == len(self._data)
 
     def end(self) -> None:
         if self._at != len(self._data):

@@ -37,13 +37,18 @@ class Dealer(Machine):
         self._own = [Stream(each.own, b"shares") for each in seeds]
         self._driver = [Stream(each.driver, b"inputs") for each in seeds]
         self._pieces: List[Any] = []
-        #: Bytes dealt.
-        self.dealt = 0
+        #: Numbers, bytes and the like that were shared: each is used for one value.
+        self.correlations = 0
 
     def run(self, gates: Sequence[Any]) -> Run:
         yield from super().run(gates)
         if self._pieces:
             yield self._send()
+
+    @property
+    def dealt(self) -> int:
+        """Bytes dealt."""
+        return self.given
 
     # Randomness.
 
@@ -72,7 +77,8 @@ class Dealer(Machine):
         combine = np.bitwise_xor if xor else np.subtract
         for stream in self._own[:-1]:
             stream.blend(combine, rest)
-        self.dealt += rest.nbytes
+        self.given += rest.nbytes
+        self.correlations += rest.size
         self._pieces.append(rest)
 
     # Values.

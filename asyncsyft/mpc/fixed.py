@@ -41,6 +41,11 @@ def _whole(array: Any, bits: int) -> Ring:
 
 
 def decode(values: Ring, bits: int) -> Any:
-    """The numbers, float64; int64 where there are no fractional bits."""
+    """The numbers, float64; int64 where there are no fractional bits.
+
+    Raises: SessionError for what is 2^62 or more, which no value in range comes to.
+    """
     signed = np.asarray(values, DTYPE).view(np.int64)
+    if np.any((signed >= RANGE) | (signed <= -RANGE)):
+        raise SessionError(f"a result left the range: it is not below 2^62 with its {bits} fractional bits")
     return np.ldexp(signed.astype(np.float64), -bits) if bits else signed

@@ -46,6 +46,8 @@ FINE, CONSTANT, NORMAL = 20, 24, 28
 PRECISE = 24
 #: Reciprocals and roots are right for numbers from 2^-8 to 2^15.
 LOWEST, HIGHEST = -8, 15
+#: An exponent is so small at most, or its product with log2 e has no room.
+LEAST_POWER = -(2.0**20)
 LOG2E = 1.4426950408889634
 
 
@@ -215,7 +217,9 @@ def _waves(c: Circuit, wire: Node, height: float, middle: float) -> Node:
 
 def exp(c: Circuit, x: Node) -> Node:
     """e^x for x below 11, 0 for x from -2^20 to -11: relatively within 4e-5, and 2 u."""
-    half = _power(c, c.scaled_by(c.rescale(x), LOG2E / 2, CONSTANT), 8)
+    x = c.rescale(x)
+    c.expects(x, LEAST_POWER, FLAT)
+    half = _power(c, c.scaled_by(x, LOG2E / 2, CONSTANT), 8)
     return c.mul(half, half)
 
 
@@ -267,7 +271,9 @@ def reciprocal(c: Circuit, x: Node, lowest: int = LOWEST) -> Node:
     if lowest == LOWEST:  # the sign is set aside
         wire = c.wire(c.rescale(x))
         below = negative(c, wire)
-        positive = _reciprocal(c, c.wire(c.sub(wire, c.linear("shift", c.choose(below, wire), 1))), lowest)
+        size = c.wire(c.sub(wire, c.linear("shift", c.choose(below, wire), 1)))
+        c.expects(size, 2.0**LOWEST, 2.0**HIGHEST)
+        positive = _reciprocal(c, size, lowest)
         return c.sub(positive, c.linear("shift", c.choose(below, positive), 1))
     return _reciprocal(c, c.wire(c.rescale(x)), lowest)
 
@@ -297,6 +303,7 @@ def sqrt(c: Circuit, x: Node) -> Node:
     line h and g = m h: both times 3/2 - g h / 2 (Goldschmidt), the error of 0.1 becomes 2e-7 in three turns.
     """
     x = c.wire(c.rescale(x))
+    c.expects(x, 0, 4.0 ** (HIGHEST // 2))
     places = range(LOWEST // 2, HIGHEST // 2)
     reached = _stacked_at_least(c, x, [4.0**place for place in places[1:]])
     unit = _staircase(c, reached, [4.0 ** -(place + 1) for place in places])

@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from types import GeneratorType
-from typing import Any, Callable, Dict, Generator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Generator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import SessionError
 from .ring import Ring, add, neg, sub
+from .watch import WAITING, Watch
 
 __all__ = [
     "ADD",
@@ -214,6 +215,10 @@ class Machine:
         self._pending: Dict[int, Tuple[Run, Opening]] = {}
         self.hops = 0
         self.gates = 0
+        #: Bytes of openings that left to each other party, at a party; bytes dealt, at the dealer.
+        self.opened = self.given = 0
+        #: Takes notes of what each gate costs, if anybody asked for them.
+        self.watch: Optional[Watch] = None
 
     def run(self, gates: Sequence[Gate]) -> Run:
         """Do what the gates say. Raises: SessionError for a gate that is not understood."""
@@ -231,11 +236,14 @@ class Machine:
             except KeyError as missing:
                 raise SessionError(f"gate {op} reads value {missing}, which is not there") from None
             self.gates += 1
+            since, dealt = (self.watch.clock() if self.watch else 0.0), self.given
             result = rule(self, *inputs, *params)
             if isinstance(result, GeneratorType):
                 yield from self._advance(out, result, None)
             else:
                 self._keep(out, result)
+            if self.watch:
+                self.watch.note(out, since, dealt=self.given - dealt)
         if self._pending:
             yield from self._flush()
 
@@ -274,9 +282,16 @@ class Machine:
     def _flush(self) -> Run:
         pending, self._pending = self._pending, {}
         self.hops += 1
+        since = self.watch.clock() if self.watch else 0.0
         opened = yield from self._exchange([opening for _, opening in pending.values()])
-        for (out, (rule, _)), what in zip(pending.items(), opened):
+        if self.watch:
+            self.watch.note(WAITING, since)
+        for (out, (rule, opening)), what in zip(pending.items(), opened):
+            since, dealt = (self.watch.clock() if self.watch else 0.0), self.given
             yield from self._advance(out, rule, what)
+            if self.watch:
+                size = 0 if opening.mine is None else opening.mine.nbytes
+                self.watch.note(out, since, size, self.given - dealt, self.hops)
 
     def _exchange(self, openings: List[Opening]) -> Run:
         """What was opened, one value an opening."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ContextManager, List, NoReturn, Optional, Protocol, Sequence, Tuple
+from typing import Any, ContextManager, List, NoReturn, Optional, Protocol, Tuple
 
 import numpy as np
 
+from ..remote import RemoteTensor
 from . import functions
 from .axes import Axes, Pair, axes_of, axis_of, items, pair, shape_of
 from .circuit import Circuit
-from .node import BIT, PUBLIC, Node
+from .node import BIT, Node
 
-__all__ = ["SecretTensor", "concat", "maximum", "minimum", "where"]
+__all__ = ["SecretTensor"]
 
 #: What stands for public numbers in an expression.
 OPEN = (int, float, list, tuple, np.ndarray, np.generic)
@@ -100,6 +101,8 @@ class SecretTensor:
             if value.mpc is not self.mpc:
                 raise ValueError("the secrets are of different sessions")
             return value.node
+        if isinstance(value, RemoteTensor):
+            raise TypeError(f"{value!r} is no secret yet: await mpc.share(it)")
         return self.mpc.circuit.public(value) if isinstance(value, OPEN) else None
 
     def _two(self, name: str, value: Any, swapped: bool = False) -> Any:
@@ -190,14 +193,14 @@ class SecretTensor:
         """Not a bit. Raises: TypeError for what is no bit."""
         return self._new(self.mpc.circuit.flip(self._bit("~")))
 
-    def __and__(self, other: Any) -> SecretTensor:
+    def __and__(self, other: Any) -> Any:
         """Both bits. Raises: TypeError for what is no bit."""
         return self._bits("&", other) > 1
 
-    def __or__(self, other: Any) -> SecretTensor:
+    def __or__(self, other: Any) -> Any:
         return self._bits("|", other) > 0
 
-    def __xor__(self, other: Any) -> SecretTensor:
+    def __xor__(self, other: Any) -> Any:
         return self._bits("^", other) == 1
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
@@ -316,43 +319,3 @@ class SecretTensor:
         seen = self._one("patches", both, both if stride is None else pair(stride), (0, 0))
         n, height, width, _ = seen.shape
         return seen.reshape(n, height, width, self.shape[1], math.prod(both)).transpose(0, 3, 1, 2, 4)
-
-
-def where(bit: SecretTensor, x: Any, y: Any) -> SecretTensor:
-    """x where a secret bit is 1, y elsewhere; one of them at least may be public. Raises: TypeError for no bit."""
-    if not isinstance(bit, SecretTensor) or bit.node.form != BIT:
-        raise TypeError("where chooses by a secret bit, which comparisons give")
-    nodes = [bit._other(value) for value in (x, y)]
-    if nodes[0] is None or nodes[1] is None:
-        raise TypeError("where chooses between tensors and numbers")
-    circuit = bit.mpc.circuit
-    if nodes[0].form == nodes[1].form == PUBLIC:
-        return bit._new(circuit.add(circuit.mul(bit.node, circuit.sub(nodes[0], nodes[1])), nodes[1]))
-    return bit._new(functions.where(circuit, bit.node, nodes[0], nodes[1]))
-
-
-def concat(tensors: Sequence[Any], axis: int = 0) -> SecretTensor:
-    """Tensors one behind the other; one of them at least is secret. Raises: TypeError if none is."""
-    secret = next((one for one in tensors if isinstance(one, SecretTensor)), None)
-    if secret is None:
-        raise TypeError("none of them is secret")
-    axis = axis_of(axis, secret.ndim)
-    nodes = [secret._other(one) for one in tensors]
-    if any(node is None for node in nodes):
-        raise TypeError("only tensors and numbers are joined")
-    return secret._new(secret.mpc.circuit.concat([node for node in nodes if node is not None], axis))
-
-
-def maximum(x: Any, y: Any) -> SecretTensor:
-    """The larger of two, element by element; one of them may be public. Raises: TypeError if none is secret."""
-    if not isinstance(x, SecretTensor):
-        x, y = y, x
-    found = x._two("maximum", y) if isinstance(x, SecretTensor) else NotImplemented
-    if found is NotImplemented:
-        raise TypeError("maximum and minimum are of secrets, and of a secret and numbers")
-    return found  # type: ignore[no-any-return]
-
-
-def minimum(x: Any, y: Any) -> SecretTensor:
-    """The smaller of two, element by element; one of them may be public. Raises: TypeError if none is secret."""
-    return -maximum(*(-each if isinstance(each, SecretTensor) else -np.asarray(each) for each in (x, y)))

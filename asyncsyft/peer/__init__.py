@@ -6,7 +6,7 @@ from .address import join_address, split_address
 from .conversations import RESUME_GRACE
 from .greeting import HANDSHAKE_TIMEOUT, vouch
 from .peer import NoServer, Peer
-from .redial import Dial, Redialling
+from .redial import Dial, Redialling, pauses
 from .road import DRIVER, RELAY, WORKER, Road
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Redialling",
     "Road",
     "join_address",
+    "pauses",
     "split_address",
     "vouch",
 ]

@@ -171,9 +171,17 @@ class Conversations:
 
     # Frames.
 
+    def _has_moved(self, road: Road, frame: Frame) -> bool:
+        """Whether a frame was on its way by an old road when its conversation went on by another: it is sent again."""
+        info = road.peers.get(frame.sender)
+        talk = None if info is None else self.by_life.get(info.incarnation)
+        return talk is not None and talk in self.roads and frame.kind not in (wire.RESUME, wire.SEAL)
+
     def receive(self, road: Road, frame: Frame) -> None:
         """A frame of a conversation. Raises: RemoteProtocolError, which costs the conversation."""
         talk, is_sealed = road.conversations.get(frame.sender), bool(frame.flags & wire.SEALED)
+        if talk is None and self._has_moved(road, frame):
+            return
         if frame.kind == wire.SEAL:
             self.sealing.on_exchange(road, frame)
             return

@@ -93,6 +93,7 @@ def _left(peer: Peer, road: Road, number: int, error: AsyncSyftError, for_good: 
     for to, slot in road.pings.values():
         if to == number:
             slot.fail(error)
+    road.candidates.pop(number, None)
     talk = road.conversations.get(number)
     if talk is not None and for_good:
         peer.conversations.end(talk, error)

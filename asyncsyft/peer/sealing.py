@@ -57,6 +57,8 @@ class Sealing:
     def begin(self, talk: Conversation, road: Road, number: int, key: bytes) -> None:
         """Say the first message of an exchange; the conversation begins when the answer to it is here."""
         me, talk.expects = self.peer.incarnation, key
+        if number in road.candidates:
+            return  # it began first, and was answered: its resume says under which seal
         self._begun[talk] = initiator = Initiator(self.peer.key, key, prologue(me, talk.theirs))
         road.link.send(Exchange(me, talk.theirs, 1, initiator.message).parcel(), number)
 

@@ -54,7 +54,7 @@ MPC: Dict[str, Place] = {
     "asyncsyft-mpc": Place("benchmarks.mpc.direct", PEERS, ("alice", "bob", "james")),
     "asyncsyft-mpc-relay": Place("benchmarks.mpc.relayed", PEERS, ("relay", "alice", "bob", "james")),
     "asyncsyft-mpc-far": Place(
-        "benchmarks.mpc.far", PEERS, ("alice", "line_to_alice", "bob", "line_to_bob", "james", "line_to_james")
+        "benchmarks.mpc.far", PEERS, ("line_to_alice", "alice", "line_to_bob", "bob", "line_to_james", "james")
     ),
     "crypten-ttp": Place("benchmarks.mpc.crypten_ttp", PEERS, ("second", "third")),
     "crypten-tfp": Place("benchmarks.mpc.crypten_tfp", PEERS, ("second",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl as tls
+from contextlib import suppress
 from typing import Callable, Dict, List, Optional, Set, Tuple
 
 import anyio
@@ -14,6 +15,9 @@ from asyncsyft.wire import PeerInfo
 
 from ..far import Far
 from .end import End
+
+#: Seconds that the relay may take to say that a worker is there, to whom it said so already.
+ARRIVING = 2.0
 
 
 class Relayed(End):
@@ -83,6 +87,8 @@ class Relayed(End):
         """The worker of that name at the relay. Raises: ConnectionRefusedError if it is not there, or not known."""
         far = self._fars.get(name)
         if far is None or not far.is_open:
+            with suppress(TimeoutError):
+                self.await_workers([name], ARRIVING)
             there = self.present()
             if name not in there:
                 here_are = ", ".join(sorted(there)) or "none"

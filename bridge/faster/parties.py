@@ -56,6 +56,8 @@ def run(locations: Sequence[Any], messages: Sequence[Any]) -> List[Any]:
     large = any(_is_large(part) for part in messages[0].action.args)
     if large or not pipelining.enabled:
         ask(locations, messages)
+        for location, message in zip(locations, messages):
+            location.far().present.update(message.action.return_ids)
     else:
         for location, message in zip(locations, messages):
             me.send_msg(message, location)

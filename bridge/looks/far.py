@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
-from typing import Any, Dict, Iterator, List, Set
+from typing import Any, Dict, Iterator, List, MutableMapping, Sequence, Set
 
 import syft as sy
 from syft.exceptions import ObjectNotFoundError
@@ -14,7 +13,7 @@ from syft.messaging.message import ForceObjectDeleteMessage, ObjectMessage
 from .owning import collecting, owning_nothing
 
 
-class FarObjects(MutableMapping):  # type: ignore[type-arg]
+class FarObjects(MutableMapping[Any, Any]):
     """The objects of a worker by id, or its tensors alone; copies."""
 
     def __init__(self, worker: Any, tensors: bool = False) -> None:
@@ -64,7 +63,7 @@ class FarObjects(MutableMapping):  # type: ignore[type-arg]
         return str(self._worker.list_tensors_remote() if self._tensors else self._worker.list_objects_remote())
 
 
-class FarStore(ObjectStore):  # type: ignore[misc]
+class FarStore(ObjectStore):
     """The object store of a worker in another process."""
 
     def __init__(self, owner: Any) -> None:
@@ -107,6 +106,7 @@ class FarStore(ObjectStore):  # type: ignore[misc]
         if force:
             sy.local_worker.send_msg(ForceObjectDeleteMessage([obj_id]), self.owner)
         else:
+            self.owner.far().present.discard(obj_id)
             self.owner._look("remove", obj_id)
 
     def de_register_obj(self, obj: Any, _recurse_torch_objs: bool = True) -> None:
@@ -119,6 +119,7 @@ class FarStore(ObjectStore):  # type: ignore[misc]
     def clear_objects(self) -> None:
         """Delete all objects of the worker."""
         self.mine.clear()
+        self.owner.far().present.clear()
         self.owner._look("clear")
 
     def register_tags(self, obj: Any) -> None:
@@ -128,7 +129,7 @@ class FarStore(ObjectStore):  # type: ignore[misc]
         self.owner._look("tag", obj.id, list(obj.tags))
 
 
-class FarMessages(Sequence):  # type: ignore[type-arg]
+class FarMessages(Sequence[Any]):
     """The messages that a worker has logged."""
 
     def __init__(self, worker: Any) -> None:
@@ -147,7 +148,7 @@ class FarMessages(Sequence):  # type: ignore[type-arg]
         self._worker._look("forget messages")
 
 
-class FarPrimitives(PrimitiveStorage):  # type: ignore[misc]
+class FarPrimitives(PrimitiveStorage):
     """The crypto primitives of a worker: those that it has been given, and the builders of this process."""
 
     _THERE = ("fss_eq", "fss_comp", "mul", "matmul")

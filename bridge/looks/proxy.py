@@ -13,7 +13,7 @@ from websocket import WebSocketConnectionClosedException
 from .far import FarMessages, FarPrimitives, FarStore
 
 
-class LooksInto(VirtualWorker):  # type: ignore[misc]
+class LooksInto(VirtualWorker):
     """The stand-in for a worker of another process: what is read and set here is read and set there."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+import weakref
+from typing import Any, Callable, Dict, List, MutableMapping
 
 import syft as sy
 from syft.exceptions import GetNotPermittedError
+from syft.frameworks.torch.mpc.primitives import PrimitiveStorage
 from syft.generic.abstract.hookable import map_chain_call
 from syft.generic.frameworks.types import FrameworkTensor
 from syft.workers.virtual import VirtualWorker
 
+from ..service import home
 from .owning import collecting, owning_nothing
 
 
@@ -66,8 +69,28 @@ _LOOKS: Dict[str, Callable[..., Any]] = {
 }
 
 
-class SeenInto(VirtualWorker):  # type: ignore[misc]
+class SeenInto(VirtualWorker):
     """A worker into which clients look: the part of the process that holds the objects."""
+
+    @property
+    def crypto_store(self) -> PrimitiveStorage:
+        """The crypto primitives of the client that is served.
+
+        Those of two programs, or what one has left, must not mix: parties that take parts of different primitives
+        compute noise.
+        """
+        talk = home()
+        if talk is None:
+            return self.__dict__["_primitives"]
+        stores: MutableMapping[Any, PrimitiveStorage] = self.__dict__["_primitives_given"]
+        if talk not in stores:
+            stores[talk] = PrimitiveStorage(self)
+        return stores[talk]
+
+    @crypto_store.setter
+    def crypto_store(self, value: PrimitiveStorage) -> None:
+        self.__dict__["_primitives"] = value
+        self.__dict__["_primitives_given"] = weakref.WeakKeyDictionary()
 
     def clear_objects(self, return_self: bool = True) -> Any:
         """Remove all objects and, what PySyft leaves, their tags: this worker outlives the programs that use it."""

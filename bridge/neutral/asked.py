@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from .table import Asked, dimension, method
 
 
 @method("numel", "nelement")
-def numel(self: RemoteTensor) -> int:
-    return math.prod(self.shape)
+def numel(self: RemoteTensor) -> Optional[int]:
+    return self.size
 
 
 @method("dim", "ndimension")

@@ -156,7 +156,7 @@ class Holdings:
         assert array is not None
         return array
 
-    async def shape(self, number: Any, root: int) -> List[int]:
+    async def shape(self, number: Any, root: int) -> List[Optional[int]]:
         """The shape of a tensor; asks the worker only for what depends on data."""
         tensor = await self._sized(self.find(number).tensor, "shape", root)
         return list(tensor.shape)

@@ -19,7 +19,7 @@ Dim = Union[int, List[int], Tuple[int, ...], None]
 
 def _dims(x: RemoteTensor, dim: Dim) -> Dict[str, Any]:
     """The axes of an op; none given, or none at all, means all of them."""
-    given = [dim] if type(dim) is int else list(dim or ())
+    given = [dim] if isinstance(dim, int) else list(dim or ())
     found = [dimension(one, x.ndim) for one in given]
     return {"axis": tuple(found) if found and x.ndim else None}
 

@@ -155,7 +155,7 @@ def select(self: RemoteTensor, dim: int, index: int) -> RemoteTensor:
 def split(self: RemoteTensor, split_size: Union[int, Sequence[int]], dim: int = 0) -> Tuple[RemoteTensor, ...]:
     axis = dimension(dim, self.ndim)
     size = _size(self, axis, "split")
-    if type(split_size) is int:
+    if isinstance(split_size, int):
         if split_size <= 0 and size:
             raise RuntimeError(f"split: a size of {split_size}")
         count = max(-(-size // split_size), 1) if split_size else 1

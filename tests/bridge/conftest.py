@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterator, List
 
@@ -32,6 +33,8 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     here = str(Path(__file__).parent)
     for item in items:
         if str(item.path).startswith(here):
+            if item.get_closest_marker("timeout") is None:  # processes begin, each of which imports torch and PySyft
+                item.add_marker(pytest.mark.timeout(180))
             for module in ("syft", "torch"):
                 item.add_marker(pytest.mark.filterwarnings(f"ignore:::{module}"))
 
@@ -68,16 +71,23 @@ def free_port() -> int:
 
 
 class Process:
-    """A worker in a process of its own, started as a user would: an old script, by ``python -m bridge``."""
+    """A worker in a process of its own, started as a user would: an old script, by ``python -m bridge``.
+
+    Who asks for its port waits until it serves; so several begin side by side.
+    """
 
     def __init__(self, folder: Path, name: str, *paths: str) -> None:
-        self.name, self.port = name, free_port()
+        self.name, self._port = name, free_port()
         script = folder / f"{name}.py"
         script.write_text(WORKER)
-        command = [sys.executable, "-m", "bridge", str(script), name, str(self.port), *paths]
+        command = [sys.executable, "-m", "bridge", str(script), name, str(self._port), *paths]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True)
+
+    @cached_property
+    def port(self) -> int:
         assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
+        assert "Serving" in self.process.stdout.readline()
+        return self._port
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

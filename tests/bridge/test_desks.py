@@ -7,8 +7,10 @@ import threading
 from typing import Any, Callable, List
 
 import pytest
+import torch
 
-from bridge.desks import Desk, Office, gradients, here
+from bridge import ends
+from bridge.desks import Desk, Gradients, Office, gradients, here
 from bridge.loop import Outcome
 from bridge.messages import Call
 
@@ -19,12 +21,14 @@ class Job:
     def __init__(self, office: Office, call: Call, work: Callable[[], Any]) -> None:
         self.office, self.call, self.work = office, call, work
         self.ended = Outcome()
+        self.answer: Callable[[], None] = lambda: None
 
     def serve(self) -> None:
         try:
             self.ended.set((threading.current_thread(), self.office.serve(self.call, self.work)))
         except BaseException as error:  # noqa: BLE001 - the test sees it
             self.ended.set(error=error)
+        self.answer()
 
 
 class Reply:
@@ -159,6 +163,63 @@ def test_who_waits_for_gradients_that_another_is_at_gives_its_turn_away(office: 
     first.ended.wait()
     assert other.ended.wait()[1] == "done"
     assert not office.turn.locked()
+
+
+def test_of_two_that_wait_for_each_other_s_gradients_one_gives_up_and_the_other_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.desks.GRADIENTS_EARLY", 0.1)
+    ends = {name: (Office(name), Gradients()) for name in ("alice", "bob")}
+    both = threading.Barrier(2, timeout=20)
+
+    def crossing(root: bytes, first: str, then: str) -> Job:
+        """Gradients at one worker whose hook needs gradients at the other."""
+
+        def hook() -> str:
+            both.wait()
+            desk, reply = here(), Reply()
+            inner = Job(ends[then][0], Call(root, 2, True), lambda: ends[then][1](lambda: "done")())
+            inner.answer = lambda: reply.give(desk)
+            ends[then][0].deliver(root + b" there", inner)
+            desk.wait(reply, 30)
+            return str(inner.ended.wait()[1])
+
+        job = Job(ends[first][0], Call(root, 1, True), ends[first][1](hook))
+        ends[first][0].deliver(root, job)
+        return job
+
+    young, old = crossing(b"1", "alice", "bob"), crossing(b"2", "bob", "alice")
+    with pytest.raises(TimeoutError, match="opposite directions"):
+        young.ended.wait()
+    assert old.ended.wait()[1] == "done"
+    assert not any(office.turn.locked() for office, _ in ends.values())
+
+
+def test_a_thread_that_serves_begins_by_what_it_is_told_to_do_first() -> None:
+    begun: List[Any] = []
+    office = Office("bob", lambda: begun.append(threading.current_thread()))
+    jobs = [Job(office, Call(talk, 1, True), lambda: list(begun)) for talk in (b"a", b"b", b"a")]
+    for job in jobs:
+        office.deliver(job.call.root, job)
+    for job in jobs:
+        thread, seen = job.ended.wait()
+        assert thread in seen
+    assert len(begun) == 2
+
+
+def test_what_a_script_told_torch_holds_where_it_is_served() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 2)
+    try:
+        end = ends.serving("bob", lambda buffers, to: buffers, lambda worker_id: {})
+    finally:
+        torch.set_num_threads(before)
+    try:
+        job = Job(end.service.office, Call(b"root", 1, True), torch.get_num_threads)
+        end.service.office.deliver("talk", job)
+        assert job.ended.wait()[1] == before + 2
+    finally:
+        end.stop()
 
 
 def test_a_wait_has_an_end(office: Office) -> None:

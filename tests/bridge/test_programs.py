@@ -188,6 +188,33 @@ def test_what_goes_wrong_unwaited_is_raised_once_by_the_next_call_that_waits(hoo
     del worse, bad
 
 
+def test_a_command_on_what_is_not_there_any_more_fails_where_it_is_called(hook: Any, bob: Any) -> None:
+    x, y, kept = (torch.tensor([number]).send(bob) for number in (1, 2, 3))
+    gone = sy.PointerTensor(location=bob, id_at_location=y.id_at_location, owner=sy.local_worker, id=y.id + 1).wrap()
+    assert y.get().tolist() == [2]
+    for command in (lambda: gone + gone, lambda: kept + gone, lambda: torch.cat([kept, gone])):
+        with pytest.raises(sy.exceptions.ObjectNotFoundError):
+            command()
+    bob.object_store.rm_obj(x.id_at_location)
+    with pytest.raises(sy.exceptions.ObjectNotFoundError):
+        x.add_(1)
+
+
+def test_what_is_found_is_worked_with_as_what_was_sent(hook: Any, bob: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = torch.tensor([1.0]).tag("#found").send(bob)
+    far = bob.far()
+    far.present.discard(sent.id_at_location)  # as if another program had sent it
+    (found,) = bob.search(["#found"])
+    asked = []
+    ask = type(far).begin
+    monkeypatch.setattr(type(far), "begin", lambda far, buffers: asked.append(far) or ask(far, buffers))
+    first = found + 1
+    assert len(asked) == 1
+    second = found + first
+    assert len(asked) == 1
+    assert second.get().tolist() == [3]
+
+
 def test_each_thread_is_told_of_its_own_errors(hook: Any, bob: Any) -> None:
     x, wide = torch.ones(3).send(bob), torch.ones(4, 5).send(bob)
     raised = []
@@ -308,6 +335,14 @@ def test_classes_hold_what_programs_ask_of_them(hook: Any, bob: Any) -> None:
     assert isinstance(bob, sy.workers.base.BaseWorker)
 
 
+def test_several_workers_are_sent_commands_together(hook: Any, alice: Any, bob: Any) -> None:
+    pointers = [torch.tensor([number]).send(worker) for number, worker in ((1, alice), (2, bob))]
+    commands = [("__add__", pointer.child, (10,), {}) for pointer in pointers]
+    results = asyncio.run(bob.async_dispatch([alice, bob], commands))
+    assert [result.location for result in results] == [alice, bob]
+    assert [result.get().tolist() for result in results] == [[11], [12]]
+
+
 def test_two_programs_share_a_worker(hook: Any, bob: Any, bob_process: Process, tmp_path: Path) -> None:
     script = tmp_path / "second.py"
     script.write_text(
@@ -401,6 +436,6 @@ def test_ctrl_c_ends_a_worker_in_peace(hook: Any, processes: Any) -> None:
     worker = client(hook, process)
     x = torch.ones(2).send(worker)
     process.process.send_signal(signal.SIGINT)
-    assert process.process.wait(20) == 0
+    assert process.process.wait(60) == 0
     with pytest.raises(WebSocketConnectionClosedException):
         x.get()

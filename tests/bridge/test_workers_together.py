@@ -270,7 +270,7 @@ def test_threads_have_workers_call_each_other(far: Workers) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(40)
+        thread.join(120)
     assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
 

@@ -13,7 +13,7 @@ import asyncsyft
 from asyncsyft.driver import Driver, RemoteWorker
 from asyncsyft.errors import LinkClosed, Refused, SessionError
 from asyncsyft.identity import Key, key_text
-from asyncsyft.mpc import MPC, concat, session, where
+from asyncsyft.mpc import MPC, concat, joining, where
 from asyncsyft.mpc.machine import Gate
 from asyncsyft.mpc.service import sessions
 from asyncsyft.testing import Cluster, cluster
@@ -215,7 +215,7 @@ async def test_a_session_leaves_nothing_behind() -> None:
 
 async def test_lanes_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
-    monkeypatch.setattr(session, "LANES", 3)
+    monkeypatch.setattr(joining, "LANES", 3)
     async with members() as (_, parties, dealer):
         for number in range(8):
             async with MPC(parties, dealer) as mpc, MPC(parties, dealer) as other:

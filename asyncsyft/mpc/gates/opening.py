@@ -81,11 +81,16 @@ def product(party: Party, x: Any, y: Any, kind: str) -> Any:
 
 
 def _of_shares(party: Party, x: Any, y: Any, multiply: Callable[[Ring, Ring], Ring]) -> Ring:
-    part = multiply(x.delta, y.mask)
-    np.add(part, multiply(x.mask, y.delta), out=part)
-    if party.first:
-        return np.asarray(np.subtract(multiply(x.delta, y.delta), part, out=part))
-    return np.asarray(np.negative(part, out=part))
+    """This party's share of Dx Dy - Dx ly - lx Dy; the first one, which has Dx Dy too, makes it in two products."""
+    if not party.first:
+        part = multiply(x.delta, y.mask)
+        np.add(part, multiply(x.mask, y.delta), out=part)
+        return np.asarray(np.negative(part, out=part))
+    if x.delta.size <= y.delta.size:
+        part = multiply(ring.sub(x.delta, x.mask), y.delta)
+        return np.asarray(np.subtract(part, multiply(x.delta, y.mask), out=part))
+    part = multiply(x.delta, ring.sub(y.delta, y.mask))
+    return np.asarray(np.subtract(part, multiply(x.mask, y.delta), out=part))
 
 
 def _with_tops(party: Party, x: Any, y: Any, part: Ring) -> Run:
@@ -119,7 +124,7 @@ def open(party: Party, value: Any) -> Run:
 def deal_open(dealer: Dealing, value: Any, shape: Any) -> Run:
     part, mask = dealer.part(value), dealer.free(tuple(shape))
     if part is not None:  # what the parties hold lacks the dealer's part: their openings add up to value - part + mask
-        mask = ring.sub(mask, part)
+        np.subtract(mask, part, out=mask)
     return hop(ADD, mask.shape, Wire(None, mask, part is None))
 
 
@@ -149,14 +154,17 @@ def width(bits: int) -> Any:
 
 def shares_of_top(share: Any, bits: int) -> Ring:
     """Shares of a bit modulo 2^bits, as shares of that bit times 2^(64 - bits)."""
-    return ring.shift(share.astype(DTYPE), 64 - bits)
+    wide = np.asarray(share).astype(DTYPE)
+    return np.asarray(np.left_shift(wide, np.uint64(64 - bits), out=wide))
 
 
 def rescaled(delta: Ring, bits: int) -> Tuple[Ring, Ring]:
     """The public part C of a rescaled wire, and where R counts: all ones where c' lacks its highest bit, else zero."""
     raised = ring.add(delta, HALF)
-    wrapped = np.subtract(np.right_shift(raised, TOP), np.uint64(1), dtype=DTYPE)
-    return ring.sub(np.right_shift(raised, np.uint64(bits)), np.uint64(1 << (62 - bits))), wrapped
+    wrapped = np.asarray(np.right_shift(raised, TOP))
+    np.subtract(wrapped, np.uint64(1), out=wrapped)  # in place: new pages cost more than the sums
+    np.right_shift(raised, np.uint64(bits), out=raised)
+    return np.asarray(np.subtract(raised, np.uint64(1 << (62 - bits)), out=raised)), wrapped
 
 
 def trunc(party: Party, wire: Wire, bits: int) -> Run:

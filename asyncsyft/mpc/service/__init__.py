@@ -1,9 +1,11 @@
 """MPC sessions at a worker, as party or as dealer: the machines of ``computing`` and ``dealing``, over conversations.
 
 ``sessions`` is the table of them, and takes the steps whose names begin with ``mpc.``; ``session`` is what both roles
-have in common; ``party`` and ``dealer`` are the roles; ``mail`` holds what has come and is not wanted yet.
+have in common; ``party`` and ``dealer`` are the roles; ``mail`` holds what has come and is not wanted yet,
+``meetings`` the links between members that reach each other without a relay.
 """
 
+from .meetings import Meetings
 from .sessions import Sessions
 
-__all__ = ["Sessions"]
+__all__ = ["Meetings", "Sessions"]

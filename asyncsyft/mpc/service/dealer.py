@@ -41,7 +41,7 @@ class DealerSession(Session):
         seeds = [each._replace(driver=seed) for each, seed in zip(new_seeds(self._count), self._of_driver)]
         for place, each in enumerate(seeds):
             self.say(place, "mpc.seeds", {"own": each.own, "before": each.before, "after": each.after})
-        self.machine = Dealer(seeds, self.sessions.executor.store.limit)
+        self.machine = Dealer(seeds, self.sessions.room_for(self))
         await self._known
 
     async def run(self, batch: Batch) -> None:
@@ -57,7 +57,8 @@ class DealerSession(Session):
         await self._send()
 
     def counts(self) -> Dict[str, int]:
-        return {"dealt": self.machine.dealt, "gates": self.machine.gates}
+        machine = self.machine
+        return {"dealt": machine.dealt, "correlations": machine.correlations, "gates": machine.gates}
 
     async def _send(self) -> None:
         pieces, self._small, self._deals = self._small, [], 0

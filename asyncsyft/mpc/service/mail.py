@@ -21,6 +21,8 @@ class Parcels(Generic[K]):
         self._slot = slot
         self._slots: Dict[K, Slot[Any]] = {}
         self._landing: Dict[K, Tuple[Any, int]] = {}
+        #: Bytes that came and were not taken, or are about to come.
+        self.nbytes = 0
 
     def _of(self, key: K) -> Slot[Any]:
         slot = self._slots.get(key)
@@ -32,10 +34,12 @@ class Parcels(Generic[K]):
         """The next piece. Raises: SessionError for one that is not the next."""
         if not at and len(body) == total:
             whole: Any = bytes(body)
+            self.nbytes += total
         else:
             whole, due = self._landing.pop(key, (None, 0))
             if whole is None:
                 whole = np.empty(total, np.uint8)
+                self.nbytes += total
             if at != due or at + len(body) > total or len(whole) != total or not len(body):
                 raise SessionError("a piece that is not the next")
             whole[at : at + len(body)] = np.frombuffer(body, np.uint8)
@@ -51,6 +55,7 @@ class Parcels(Generic[K]):
         """What came under a key, once it is whole."""
         whole = await self._of(key)
         del self._slots[key]
+        self.nbytes -= len(whole)
         return whole
 
 
@@ -62,12 +67,15 @@ class Stock:
         self._lots: Deque[Tuple[memoryview, Callable[[], None]]] = deque()
         self._wanted: Optional[Slot[None]] = None
         self._head = 0
+        #: Bytes of lots that are not used up.
+        self.nbytes = 0
 
     def add(self, lot: memoryview, paid: Callable[[], None]) -> None:
         """Raises: Refused if it is empty."""
         if not len(lot):
             raise Refused("nothing was dealt")
         self._lots.append((lot, paid))
+        self.nbytes += len(lot)
         if self._wanted is not None:
             self._wanted.set(None)
 
@@ -93,6 +101,7 @@ class Stock:
         self._head += nbytes
         if self._head == len(lot):
             self._lots.popleft()
+            self.nbytes -= len(lot)
             self._head = 0
             paid()
         return piece

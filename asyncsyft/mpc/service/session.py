@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +20,7 @@ from ...protocol import Conversation, Request
 from ...waiting import Slot
 from ...wire import Failure
 from ..machine import Gate, Machine
+from ..watch import Watch
 from .meetings import Meetings
 
 if TYPE_CHECKING:
@@ -36,20 +38,26 @@ _NOTHING = np.empty(0, np.uint8)
 
 
 class Member(NamedTuple):
-    """One who takes part: incarnation, the public key for which all said to it is sealed, if any, where it listens."""
+    """One who takes part: incarnation, the key for which all said to it is sealed, if any, where it listens, name."""
 
     life: bytes
     key: bytes
     urls: Tuple[str, ...] = ()
+    name: str = ""
 
 
 class Batch(NamedTuple):
-    """Gates to run, what comes from outside by number, the numbers to forget then, and the job to answer."""
+    """Gates to run, what comes from outside by number, the numbers to forget then, and the job to answer.
+
+    ``heavy``: runs in a thread; ``watched``: what each gate costs is told; ``late``: inputs that come by themselves.
+    """
 
     gates: List[Gate]
     inputs: Dict[int, Any]
     drop: List[int]
     heavy: bool
+    watched: bool
+    late: Set[int]
     job: Job
     step: int
 
@@ -70,10 +78,18 @@ class Session:
         self._batches: Deque[Batch] = deque()
         self._next = 0
         self._wanted: Optional[Slot[None]] = None
+        self.is_begun = False
+        #: Seconds that a party waits for the dealer before the session ends; None: as long as it is linked.
+        self.patience: Optional[float] = None
         self._open: Dict[Tuple[Job, int], None] = {}  # (job, step) whose answer is owed
         self._apart: Dict[int, Slot[bool]] = {}  # set when a member that is to dial this one says that it cannot
         #: The driver's step that opened it, answered when all members have heard of each other.
         self.greeting: List[Tuple[Job, int]] = []
+
+    @property
+    def held(self) -> int:
+        """Bytes of its values, and of what came for it and is not used yet."""
+        return self.machine.held if self.is_begun else 0
 
     # Batches, in the order of the driver.
 
@@ -96,19 +112,28 @@ class Session:
                 if self.sessions.meetings is not None:
                     await self._meet(self.sessions.meetings)
                 await self.begin()
+                self.is_begun = True
                 for job, step in self.greeting:
                     self.pay(job, step)
                 while True:
-                    batch = await self._due()
-                    await self.run(batch)
-                    self.machine.drop(batch.drop)
-                    batch.job.values.append((batch.step, msgpack.packb(self.counts())))
-                    self.pay(batch.job, batch.step)
+                    await self._do(await self._due())
             except SessionError as error:
                 self.fail(error)
             except Exception as error:  # hostile gates may raise anything: they cost their session
                 logger.warning("a session failed", exc_info=True)
                 self.fail(SessionError(f"{type(error).__name__}: {error}"))
+
+    async def _do(self, batch: Batch) -> None:
+        machine = self.machine
+        machine.room = self.sessions.room_for(self)
+        machine.watch = Watch(time.perf_counter) if batch.watched else None
+        await self.run(batch)
+        machine.drop(batch.drop)
+        told: Dict[str, Any] = self.counts()
+        if machine.watch is not None:
+            told["notes"] = machine.watch.take()
+        batch.job.values.append((batch.step, msgpack.packb(told)))
+        self.pay(batch.job, batch.step)
 
     async def _due(self) -> Batch:
         while not self._batches:
@@ -229,11 +254,10 @@ class Session:
 
     def who(self, place: int) -> str:
         """A member, for people."""
-        return "the dealer" if place == DEALER else f"party {place}"
+        return f"{'the dealer' if place == DEALER else f'party {place}'} ({self.members[place].name})"
 
     def left(self, place: int, error: AsyncSyftError) -> None:
-        name = self.talks[place].name if place in self.talks else ""
-        self.fail(SessionError(f"{self.who(place)} ({name}) is lost: {error}"))
+        self.fail(SessionError(f"{self.who(place)} is lost: {error}"))
 
     def fail(self, error: SessionError, told_by: Optional[bytes] = None) -> None:
         """End the session, and say why to all who wait for it and take part in it. Idempotent."""

@@ -7,7 +7,7 @@ little of it, and said again when the session is there.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -27,9 +27,9 @@ from .session import DEALER, Batch, Member, Session
 
 #: Sessions at once, and parties in each.
 MAX_SESSIONS, MAX_PARTIES = 256, 64
-#: What is kept of messages for sessions that are not open yet, of all together: messages, and bytes.
-MAX_EARLY, EARLY_BYTES = 1 << 12, 1 << 24
-NAME_SIZE = 16
+#: What is kept of messages for sessions that are not open yet, of each peer: messages, and bytes.
+MAX_EARLY, EARLY_BYTES = 1 << 10, 1 << 22
+NAME_SIZE, MAX_NAME = 16, 256
 #: The first lane of sessions: below are those of ordinary requests, and of those made while serving others.
 FIRST_LANE = 512
 
@@ -46,12 +46,13 @@ class Sessions:
 
     def __init__(self, executor: Executor, life: bytes, meetings: Optional[Meetings] = None) -> None:
         self.executor, self.life, self.meetings = executor, life, meetings
+        executor.store.lent = self.held
         self.open: Dict[bytes, Session] = {}
         #: What this worker alone was told, by name.
         self.results: Dict[str, Any] = {}
         self._waiting: Dict[str, List[Slot[Any]]] = {}
         self._early: Dict[bytes, List[Early]] = {}
-        self._early_bytes = 0
+        self._kept: Dict[Conversation, Tuple[int, int]] = {}  # messages and bytes of each peer among these
         self._ended: OrderedDict[bytes, str] = OrderedDict()
         self._lanes: Dict[Conversation, Dict[bytes, int]] = {}
 
@@ -85,16 +86,31 @@ class Sessions:
             if step.op != "mpc.close":
                 raise SessionError(self._ended[name])
             return
-        count = sum(map(len, self._early.values()))
-        if count >= MAX_EARLY or self._early_bytes + len(job.body) > EARLY_BYTES:
+        early = Early(job, job.index, step, bytes(job.body))
+        count, size = self._kept.get(job.conversation, (0, 0))
+        if count >= MAX_EARLY or size + len(early.body) > EARLY_BYTES:
             raise LimitExceeded("too much was said to sessions that are not open")
-        self._early.setdefault(name, []).append(Early(job, job.index, step, bytes(job.body)))
-        self._early_bytes += len(job.body)
+        self._kept[job.conversation] = count + 1, size + len(early.body)
+        self._early.setdefault(name, []).append(early)
         job.outstanding += 1
+
+    def _forget(self, early: Early) -> None:
+        count, size = self._kept.pop(early.job.conversation)
+        if count > 1:
+            self._kept[early.job.conversation] = count - 1, size - len(early.body)
+
+    def room_for(self, session: Session) -> int:
+        """Bytes that the values of a session may take: what the worker may hold, without what others do."""
+        store = self.executor.store
+        return max(0, store.limit - store.nbytes - self.held(session))
+
+    def held(self, but: Optional[Session] = None) -> int:
+        """Bytes of the values of all sessions but one."""
+        return sum(session.held for session in list(self.open.values()) if session is not but)
 
     def _replay(self, session: Session) -> None:
         for early in self._early.pop(session.name, ()):
-            self._early_bytes -= len(early.body)
+            self._forget(early)
             try:
                 if session.error is not None:
                     raise session.error
@@ -130,6 +146,9 @@ class Sessions:
         params = step.params
         if step.op == "mpc.run":
             session.add(_int(params["batch"]), _batch(job, index, step))
+        elif step.op == "mpc.input" and isinstance(session, PartySession):
+            for number, array in _inputs(step, [_array(job, number) for number in step.inputs]).items():
+                session.given(number, array)
         elif step.op == "mpc.reveal" and isinstance(session, PartySession):
             if "name" in params:
                 session.learn(_int(params["number"]), str(params["name"]), _int(params["bits"]), job, index)
@@ -161,6 +180,7 @@ class Sessions:
             session = DealerSession(self, name, job.conversation, members, seeds)
         else:
             session = PartySession(self, name, job.conversation, members, place, seeds[0])
+        session.patience = _patience(params.get("patience"))
         self.open[name] = session
         session.owe(job, job.index)
         session.greeting.append((job, job.index))
@@ -199,9 +219,9 @@ class Sessions:
             elif place is not None and session.talks.get(place, conversation) is conversation:
                 session.talks.setdefault(place, conversation)
                 session.left(place, conversation.ended or SessionError("it has left"))
+        self._kept.pop(conversation, None)
         for name, kept in list(self._early.items()):
             left = [early for early in kept if early.job.conversation is not conversation]
-            self._early_bytes -= sum(len(early.body) for early in kept if early not in left)
             self._early[name] = left
             if not left:
                 del self._early[name]
@@ -230,12 +250,19 @@ class Sessions:
 def _batch(job: Job, index: int, step: Step) -> Batch:
     """Inputs of the step: the packed gates, then what comes from outside, as ``inputs`` says."""
     packed, *arrays = [_array(job, number) for number in step.inputs]
-    inputs: Dict[int, Any] = {}
-    for (number, bits), array in zip(step.params["inputs"], arrays):
-        inputs[_int(number)] = array if bits is None else fixed.encode(array, _int(bits))
+    inputs = _inputs(step, arrays)
     drop = [_int(number) for number in step.params["drop"]]
     gates = unpack(packed.tobytes())
-    return Batch(gates, inputs, drop, step.params.get("heavy") is True, job, index)
+    heavy, watched = (step.params.get(key) is True for key in ("heavy", "watched"))
+    late = {_int(number) for number in step.params.get("late", ())}
+    return Batch(gates, inputs, drop, heavy, watched, late, job, index)
+
+
+def _inputs(step: Step, arrays: Sequence[Any]) -> Dict[int, Any]:
+    found: Dict[int, Any] = {}
+    for (number, bits), array in zip(step.params["inputs"], arrays):
+        found[_int(number)] = array if bits is None else fixed.encode(array, _int(bits))
+    return found
 
 
 def _array(job: Job, number: Any) -> Any:
@@ -257,13 +284,21 @@ def _int(value: Any) -> int:
     return value
 
 
+def _patience(value: Any) -> Optional[float]:
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not value > 0:
+        raise Refused("patience is a number of seconds")
+    return float(value)
+
+
 def _member(value: Any) -> Member:
-    if type(value) is not list or not 2 <= len(value) <= 3:
-        raise Refused("a member is an incarnation, a key, and where it listens")
-    life, key, *urls = value
-    if type(life) is not bytes or type(key) is not bytes:
-        raise Refused("a member is an incarnation and a key, in bytes")
-    return Member(life, key, _urls(urls[0]) if urls else ())
+    if type(value) is not list or len(value) != 4:
+        raise Refused("a member is an incarnation, a key, where it listens, and a name")
+    life, key, urls, name = value
+    if type(life) is not bytes or type(key) is not bytes or type(name) is not str:
+        raise Refused("a member is an incarnation and a key, in bytes, and its name is a text")
+    return Member(life, key, _urls(urls), name[:MAX_NAME])
 
 
 def _urls(value: Any) -> Tuple[str, ...]:

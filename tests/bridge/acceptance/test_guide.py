@@ -12,9 +12,8 @@ import pytest
 
 import bridge
 
-from ..conftest import free_port
+from ..conftest import ROOT, free_port
 
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PAGE = ROOT / "docs" / "pysyft.md"
 BLOCKS = re.findall(r"^```python pysyft\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
@@ -73,7 +72,7 @@ def test_a_block_runs_as_it_stands(number: int, addresses: Dict[str, str], tmp_p
         stdout=subprocess.PIPE,
         env={"PYTHONPATH": str(ROOT)},
         text=True,
-        timeout=50,
+        timeout=150,
         check=True,
     )
     assert re.fullmatch(PRINTED[number], done.stdout)

@@ -199,3 +199,22 @@ def test_pointers_are_forgotten_in_peace_after_uninstall(hook: Any, bob: Any, mo
     finally:
         bridge.install()
     assert complaints == []
+
+
+def test_what_a_program_left_of_its_primitives_is_not_mixed_with_those_of_the_next(
+    hook: Any, alice_process: Any, bob_process: Any
+) -> None:
+    """Parties that take parts of different primitives compute noise."""
+
+    def program() -> Any:
+        workers = [fresh(hook, process) for process in (alice_process, bob_process)]
+        sy.local_worker.crypto_store.provide_primitives("fss_eq", workers, n_instances=6)
+        x, y = (torch.tensor([3, 4]).share(*workers, protocol="fss", crypto_provider=workers[0]) for _ in range(2))
+        assert (x == y).get().tolist() == [1, 1]
+        return workers
+
+    alice, bob = program()
+    assert len(alice.crypto_store.get_keys("fss_eq", 1)) == len(bob.crypto_store.get_keys("fss_eq", 2))  # uneven
+    bridge.uninstall()
+    bridge.install()
+    program()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
+from ..conftest import ROOT
 
 NOTEBOOK = """
 import sys, warnings
@@ -39,7 +39,7 @@ def test_cells_run_on_the_bridge_once_it_is_loaded(bob_process: Any, tmp_path: P
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
-        timeout=50,
+        timeout=150,
         check=True,
     )
     printed = [line for line in done.stdout.splitlines() if line.startswith("= ")]

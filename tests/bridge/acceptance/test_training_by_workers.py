@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,9 @@ import syft as sy
 
 import bridge
 
+from ..conftest import ROOT, free_port
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent.parent
 sys.path.insert(0, str(HERE))  # for `programs`
 
 from programs.clinic import Clinic, averaged  # noqa: E402
@@ -49,9 +49,7 @@ def clinics(hook: Any, tmp_path: Path) -> Iterator[List[Any]]:
     script.write_text(SCRIPT)
     processes, ports = [], []
     for name, first in (("north", 0), ("south", 24)):
-        with socket.socket() as sock:
-            sock.bind(("localhost", 0))
-            ports.append(sock.getsockname()[1])
+        ports.append(free_port())
         command = [sys.executable, "-m", "bridge", str(script), str(HERE), name, str(ports[-1]), str(first)]
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True))
     for process in processes:
