@@ -68,6 +68,7 @@ class WebsocketClientWorker(LooksInto):
         for worker in (me, *list(me._known_workers.values())):
             if worker._known_workers.get(self.id) is known:
                 worker._known_workers[self.id] = self
+        self._even_out()
 
     # The link.
 
@@ -82,7 +83,10 @@ class WebsocketClientWorker(LooksInto):
         Raises: ConnectionRefusedError, WebSocketTimeoutException.
         """
         if not self.is_linked:
-            self._far = self._linked()
+            before, self._far = self._far, self._linked()
+            self._closed = False
+            if before is not None and before is not self._far:
+                self._even_out()
         self._closed = False
 
     def _linked(self) -> Far:

@@ -65,16 +65,21 @@ class Ahead:
             raise ValueError("an argument is to be given with each call: Like(shape)")
         self._mpc, self._function, self._args, self._count = mpc, function, list(args), calls
         self._calls: Deque[Call] = deque()
+        self._is_open = False
 
     async def __aenter__(self) -> Ahead:
         self._mpc.prepare(self)
+        self._is_open = True
         try:
-            for _ in range(self._count):
-                self._calls.append(self._prepared())
+            self._fill(self._count)
         except BaseException:
             self._end()
             raise
         return self
+
+    def _fill(self, count: int) -> None:
+        while self._is_open and len(self._calls) < count:
+            self._calls.append(self._prepared())
 
     async def __call__(self, *values: Any) -> Any:
         """What the function's results are, for these inputs, one for each ``Like``. Raises: SessionError.
@@ -93,8 +98,9 @@ class Ahead:
         call = self._calls[0]
         self._mpc.give(call.inputs, values)
         self._calls.popleft()
-        self._calls.append(self._prepared())
+        self._fill(1)
         found = await self._mpc.hear(call.telling)
+        self._fill(self._count)  # not before: that is work for the members, too
         return found[0] if call.single else found
 
     async def __aexit__(
@@ -103,7 +109,7 @@ class Ahead:
         self._end()
 
     def _end(self) -> None:
-        calls, self._calls = self._calls, deque()
+        calls, self._calls, self._is_open = self._calls, deque(), False
         self._mpc.prepare(None)
         for call in calls:
             self._give_up(call.inputs)

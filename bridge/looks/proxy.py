@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import weakref
+from contextlib import suppress
 from typing import Any, Optional
 
 from syft.frameworks.torch.mpc.primitives import PrimitiveStorage
 from syft.workers.virtual import VirtualWorker
-from websocket import WebSocketConnectionClosedException
+from websocket import WebSocketConnectionClosedException, WebSocketException
 
 from .far import FarMessages, FarPrimitives, FarStore
 
@@ -78,6 +79,13 @@ class LooksInto(VirtualWorker):
 
     def _get_msg(self, index: int) -> Any:
         return self.msg_history[index]
+
+    def _even_out(self) -> None:
+        """The crypto primitives of this link are new: what other workers have of older ones fits to nothing here."""
+        for other in list(_living):
+            if other is not self and getattr(other, "is_linked", False):
+                with suppress(WebSocketException, OSError):
+                    other._look("forget primitives")
 
     def _look(self, what: str, *about: Any) -> Any:
         self.far().drain_others()  # what they were told may change what is seen here

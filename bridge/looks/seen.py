@@ -64,6 +64,7 @@ _LOOKS: Dict[str, Callable[..., Any]] = {
     "forget messages": lambda worker: worker.msg_history.clear(),
     "log messages": lambda worker, value: setattr(worker, "log_msgs", value),
     "keys": lambda worker, op, options: list(worker.crypto_store.get_keys(op, **options)),
+    "forget primitives": lambda worker: worker.forget_primitives(),
     "primitives": lambda worker, name: getattr(worker.crypto_store, name),
     "set primitives": lambda worker, name, value: setattr(worker.crypto_store, name, value),
 }
@@ -91,6 +92,10 @@ class SeenInto(VirtualWorker):
     def crypto_store(self, value: PrimitiveStorage) -> None:
         self.__dict__["_primitives"] = value
         self.__dict__["_primitives_given"] = weakref.WeakKeyDictionary()
+
+    def forget_primitives(self) -> None:
+        """Drop what the client that is served has given."""
+        self.__dict__["_primitives_given"].pop(home(), None)
 
     def clear_objects(self, return_self: bool = True) -> Any:
         """Remove all objects and, what PySyft leaves, their tags: this worker outlives the programs that use it."""

@@ -107,9 +107,9 @@ class Process:
         self.process.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Makes worker processes; they end with the tests."""
+    """Makes worker processes; they end with the file: what one has left at them is not found by the next."""
     made: List[Process] = []
 
     def make(name: str, *paths: str) -> Process:
@@ -130,11 +130,20 @@ def hook() -> Any:
     return syft.TorchHook(torch)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def among_themselves() -> Iterator[None]:
+    """The workers of a file are not known to the next one, which has others of these names."""
+    yield
+    me = getattr(sys.modules["syft"], "local_worker", None)
+    if me is not None:
+        me._known_workers = {name: worker for name, worker in me._known_workers.items() if worker is me}
+
+
+@pytest.fixture(scope="module")
 def bob_process(processes: Any) -> Process:
     return processes("bob")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def alice_process(processes: Any) -> Process:
     return processes("alice")

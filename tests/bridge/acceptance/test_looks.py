@@ -206,15 +206,24 @@ def test_what_a_program_left_of_its_primitives_is_not_mixed_with_those_of_the_ne
 ) -> None:
     """Parties that take parts of different primitives compute noise."""
 
+    def compare(*workers: Any) -> None:
+        x, y = (torch.tensor([3, 4]).share(*workers, protocol="fss", crypto_provider=workers[0]) for _ in range(2))
+        assert (x == y).get().tolist() == [1, 1]
+
     def program() -> Any:
         workers = [fresh(hook, process) for process in (alice_process, bob_process)]
         sy.local_worker.crypto_store.provide_primitives("fss_eq", workers, n_instances=6)
-        x, y = (torch.tensor([3, 4]).share(*workers, protocol="fss", crypto_provider=workers[0]) for _ in range(2))
-        assert (x == y).get().tolist() == [1, 1]
+        compare(*workers)
         return workers
 
     alice, bob = program()
     assert len(alice.crypto_store.get_keys("fss_eq", 1)) == len(bob.crypto_store.get_keys("fss_eq", 2))  # uneven
     bridge.uninstall()
     bridge.install()
-    program()
+    alice, bob = program()
+    alice.close()
+    alice.connect()
+    compare(alice, bob)
+    assert bob.crypto_store.fss_eq == [] or len(bob.crypto_store.fss_eq[0]) == 0
+    for worker in (alice, bob):
+        worker.remove_worker_from_local_worker_registry()
