@@ -39,8 +39,10 @@ KEYS: Dict[str, Key] = {
         "bytes that all CrypTen processes send for that digit / all of ours, the driver's among them",
     ),
     "mlp_hops": _count("hops", "mlp_b1", 13, "one-way messages between parties, one after the other, for that digit"),
-    "product_online": _count("online", "whole_products", 8, "bytes that a party opens for each element of a product"),
-    "product_dealt": _count("dealt", "whole_products", 8, "bytes dealt for each element of a product"),
+    "product_online": _count(
+        "online", "whole_products", 8, "bytes that a party opens for each product of whole numbers"
+    ),
+    "product_dealt": _count("dealt", "whole_products", 8, "bytes dealt for each product of whole numbers"),
     "relu_hops": _count("hops", "relu_1e6", 4, "hops of a ReLU whose result is used again"),
     "relu_online": _count("online", "relu_1e6", 13, "bytes that a party opens for each element of it", 1e6),
     "relu_dealt": _count("dealt", "relu_1e6", 64, "bytes dealt for each element of it", 1e6),
