@@ -28,9 +28,9 @@ bench-env: .venv-bench/.bench ## what the benchmarks compare with
 
 bridge-env: .venv-syft/.bridge ## Python 3.8 with the real PySyft 0.2.9, for the bridge
 
-bench-page: bench ## the same, then how cost grows; docs/benchmarks.md and its pictures from both
+bench-page: bench ## the same, then how cost grows; docs/benchmarks.md and its pictures from all of it
 	@.venv/bin/python -m benchmarks scale --json build/scale.json
-	@.venv/bin/python -m benchmarks page --transport build/transport.json --scale build/scale.json
+	@.venv/bin/python -m benchmarks page --transport build/transport.json --mpc build/mpc.json --scale build/scale.json
 
 verify: .venv/.test ## the long runs: many more examples for each property, links that die for ten minutes
 	@HYPOTHESIS_PROFILE=verify .venv/bin/python -m pytest tests --timeout 3600

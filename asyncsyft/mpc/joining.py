@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Dict, List, Sequence, Set
+from typing import Any, AsyncIterator, List, Sequence, Set
+from weakref import WeakKeyDictionary
 
 from ..driver import Driver, RemoteWorker
 from ..errors import AsyncSyftError, Refused, SessionError
@@ -11,15 +12,17 @@ from ..peer import split_address
 from ..protocol import Conversation
 from ..transport import memory_pair
 from ..worker import Worker
+from .service import FIRST_LANE, MAX_SESSIONS
 
 __all__ = ["check_sealed", "described", "give_lane", "own_dealer", "take_lane"]
 
-#: Lanes of sessions; one driver has as many sessions at once with one worker.
-FIRST_LANE, LANES = 512, 256
+#: Lanes of sessions: one driver may have as many with one worker as that has at all.
+LANES = MAX_SESSIONS
 #: Hosts of those who listen on all addresses of their machine, which says nothing to others.
 ANYWHERE = ("0.0.0.0", "::")
 
-_lanes: Dict[Conversation, Set[int]] = {}
+#: The lanes that sessions of this process have.
+_lanes: WeakKeyDictionary[Conversation, Set[int]] = WeakKeyDictionary()
 
 
 def check_sealed(workers: Sequence[RemoteWorker], insecure: bool) -> None:
@@ -81,8 +84,6 @@ def _from_here(worker: RemoteWorker, url: str) -> str:
 def take_lane(workers: Sequence[RemoteWorker]) -> int:
     """A lane that no other session has with any of these. Raises: SessionError."""
     talks = [worker.conversation for worker in workers]
-    for gone in [talk for talk in _lanes if talk.ended is not None]:
-        del _lanes[gone]
     taken = set().union(*(_lanes.setdefault(talk, set()) for talk in talks))
     free = [lane for lane in range(FIRST_LANE, FIRST_LANE + LANES) if lane not in taken]
     if not free:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -18,12 +18,11 @@ from ..waiting import Slot
 from .asking import Asked, laid_out
 from .circuit import Circuit
 from .packing import pack
+from .service import DEALER, NAME_SIZE
 from .watch import Profile
 
-__all__ = ["DEALER", "Outgoing"]
+__all__ = ["Outgoing"]
 
-DEALER = -1
-NAME_SIZE = 16
 #: What is recorded is sent when it has so many gates, or makes so many elements, also if nobody asked for a result.
 GATES, WORK = 512, 1 << 20
 #: Batches on their way at once, and gates that are recorded at most beside these.
@@ -209,10 +208,13 @@ class Outgoing:
             self.error = error
             for slot in list(self._waiting):
                 slot.fail(SessionError(*error.args))
-            for other in self._everyone:
-                if other is not worker and other.conversation.ended is None:
-                    params = {"session": self.name, "reason": str(error)[:1000]}
-                    self._ask(other, [["mpc.close", [], [], params]], [], [], {})
+            self._say_over([other for other in self._everyone if other is not worker], str(error)[:1000])
+
+    def _say_over(self, workers: Sequence[RemoteWorker], reason: str) -> None:
+        for worker in workers:
+            if worker.conversation.ended is None:
+                step = ["mpc.close", [], [], {"session": self.name, "reason": reason}]
+                self._ask(worker, [step], [], [], {})
 
     def counted(self, worker: RemoteWorker, counts: Any) -> None:
         """What a member has counted so far."""

@@ -20,8 +20,9 @@ from . import fixed, joining, ring
 from .ahead import Ahead, Like
 from .checked import Checked
 from .node import Node
-from .outgoing import DEALER, Outgoing
+from .outgoing import Outgoing
 from .prg import Stream, masks_of_driver, new_seed
+from .service import DEALER
 from .tensor import SecretTensor
 
 __all__ = ["MPC"]
@@ -132,9 +133,7 @@ class MPC(Outgoing):
             self.error = SessionError("the session is closed")
             for slot in list(self._waiting):
                 slot.fail(self.error)
-            for worker in self._everyone if self._lane else ():
-                if worker.conversation.ended is None:
-                    self._ask(worker, [["mpc.close", [], [], {"session": self.name, "reason": ""}]], [], [], {})
+            self._say_over(self._everyone if self._lane else (), "")
         joining.give_lane(self._everyone, self._lane)
 
     # Secrets.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
 
 __all__ = ["Profile", "Row", "Watch"]
@@ -67,14 +68,8 @@ class Profile:
     def _name_of(self, number: int) -> str:
         if number == WAITING:
             return "(waiting)"
-        low, high = 0, len(self._marks)
-        while low < high:
-            middle = (low + high) // 2
-            if self._marks[middle][0] < number:
-                low = middle + 1
-            else:
-                high = middle
-        return self._marks[low][1] if low < len(self._marks) else "(reveal)"
+        at = bisect_left(self._marks, (number, ""))
+        return self._marks[at][1] if at < len(self._marks) else "(reveal)"
 
     def add(self, place: int, notes: Any) -> None:
         """What a member noted of a batch; -1 is the dealer."""

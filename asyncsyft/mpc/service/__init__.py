@@ -6,6 +6,7 @@ have in common; ``party`` and ``dealer`` are the roles; ``mail`` holds what has 
 """
 
 from .meetings import Meetings
-from .sessions import Sessions
+from .session import DEALER
+from .sessions import FIRST_LANE, MAX_SESSIONS, NAME_SIZE, Sessions
 
-__all__ = ["Meetings", "Sessions"]
+__all__ = ["DEALER", "FIRST_LANE", "MAX_SESSIONS", "NAME_SIZE", "Meetings", "Sessions"]

@@ -106,6 +106,8 @@ class Sessions:
 
     def held(self, but: Optional[Session] = None) -> int:
         """Bytes of the values of all sessions but one."""
+        if not self.open:  # asked for each tensor that the worker stores
+            return 0
         return sum(session.held for session in list(self.open.values()) if session is not but)
 
     def _replay(self, session: Session) -> None:
