@@ -47,15 +47,10 @@ class RemoteWorker(Creator):
         peer = driver.peer
         self.conversation = peer.converse(road, info)
         relay = peer.incarnation if road.is_relayed else b""
-        self.recorder = Recorder(
-            self.conversation, info.name, driver.new_id, peer.slot, driver.failures, self._pump, relay
-        )
+        self.recorder = Recorder(self.conversation, info.name, driver.new_id, peer.slot, driver.failures, relay)
 
     def __repr__(self) -> str:
         return f"<RemoteWorker {self.name}>"
-
-    def _pump(self) -> None:
-        self.conversation.pump()
 
     async def send(
         self,
@@ -92,10 +87,15 @@ class RemoteWorker(Creator):
             remote.tag(*tags, name=name)
         return remote
 
-    async def search(self, *query: str, most: int = 100) -> List[RemoteTensor]:
-        """Tensors that bear all of these as name or tags: the worker's own data and this driver's tensors."""
+    async def search(self, *query: str, most: int = 100, owner: Optional[str] = None) -> List[RemoteTensor]:
+        """Tensors that bear all of these as name or tags: the worker's own data, this driver's, and what others allow.
+
+        ``owner``: only what the driver of that name allows.
+        """
         base = self.driver.new_ids(most)
-        params = {"query": list(query), "base": base, "most": most}
+        params: Dict[str, Any] = {"query": list(query), "base": base, "most": most}
+        if owner is not None:
+            params["owner"] = owner
         found = await self.recorder.ask([program.SEARCH, 0, [], params])
         tensors = []
         for at, entry in enumerate(found if type(found) is list else [found]):

@@ -66,6 +66,15 @@ def fresh(error: Error) -> Error:
     return other
 
 
+def in_short(error: BaseException, most: int = 160) -> str:
+    """A foreign error for people: its class and its text, cut.
+
+    Never its ``repr``: msgpack's ExtraData holds what hostile bytes made, nested deeper than Python can show.
+    """
+    text = str(error)
+    return f"{type(error).__name__}: {text}"[:most] if text else type(error).__name__
+
+
 class LinkError(AsyncSyftError):
     """The road to a peer is gone; whether a request ran may be unknown."""
 

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple, Union
 import msgpack
 import numpy as np
 
-from .errors import LimitExceeded, Refused
+from .errors import LimitExceeded, Refused, in_short
 from .tensor import DTYPES, Array, DType
 from .wire import MAX_ID, MAX_LIST
 
@@ -35,6 +35,8 @@ PUT, GET, DELETE, INFO, TAG, SEARCH, STATS = "put", "get", "delete", "info", "ta
 MOVE, FETCH, CLAIM = "move", "fetch", "claim"
 #: What the worker keeps of an earlier life of the driver, or of its own.
 RECALL = "recall"
+#: Who else may have a tensor, and who not any more.
+ALLOW, DISALLOW = "allow", "disallow"
 #: Plans: storing one, the state that it keeps, a call; what a state holds read out, and bound anew; a list of all.
 PLAN, STATE, CALL, READ, BIND, PLANS = "plan", "state", "call", "read", "bind", "plans"
 #: MPC sessions: opened, run, revealed and closed by a driver; who cannot dial; seeds and correlations of the dealer;
@@ -168,7 +170,7 @@ def unpack_plan(packed: Union[bytes, memoryview], max_steps: int) -> PlanData:
             raise ValueError("there is more after the last step")
     # msgpack lets these out of hostile bytes.
     except (ValueError, RecursionError, MemoryError, TypeError, OverflowError) as error:
-        raise Refused(f"a plan is a sequence of msgpack: {error!r:.120}") from None
+        raise Refused(f"a plan is a sequence of msgpack: {in_short(error)}") from None
     for register in (*data.outputs, *data.updates.values()):
         if type(register) is not int or not 0 <= register < written:
             raise Refused(f"register {reprlib.repr(register)} is never written")

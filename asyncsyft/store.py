@@ -1,4 +1,4 @@
-"""The objects that a worker holds: whose they are, what they are called, how large they are.
+"""The objects that a worker holds: whose they are, what they are called, how large they are, who else may have them.
 
 Arrays are written once and shared by reference: an alias is the same array in another owner's space. It knows no
 programs; that an object is still *pending* is noted here, and who waits for it is told.
@@ -13,18 +13,22 @@ import numpy as np
 
 from .errors import LimitExceeded
 from .keeping import Keepable, Keeping, Key
+from .limits import WorkerLimits
+from .privacy import NEVER, Held, Policy, Private
 from .program import MAX_PLAN_STEPS
 from .tensor import Array
 from .wire import Failure
 
 #: Bytes that a worker holds unless told otherwise.
-DEFAULT_LIMIT = 8 << 30
+DEFAULT_LIMIT = WorkerLimits.limit
 #: Objects of one owner, poisoned and pending ones too: a bound on what the table of a small-object flood costs.
 MAX_OBJECTS = 1_000_000
+#: Bytes for which it is worth while to look at the memory that is left: looking takes about 100 us.
+MUCH = 16 << 20
 
 
 class Thing(Protocol):
-    """What is held beside arrays under ids of the same kind: a plan, a state."""
+    """What is held beside arrays under ids of the same kind: a plan, a state, a private tensor."""
 
     @property
     def nbytes(self) -> int:
@@ -37,7 +41,7 @@ class Thing(Protocol):
 Outcome = Union[Array, Failure, Thing]
 
 
-class Label(NamedTuple):
+class Title(NamedTuple):
     """What a person calls an object."""
 
     name: str
@@ -63,13 +67,18 @@ class Space:
     def __init__(self) -> None:
         self.objects: Dict[int, Array] = {}
         self.poisons: Dict[int, Failure] = {}
+        #: Plans, states, and private tensors: nobody reads these for arrays in the open.
         self.things: Dict[int, Thing] = {}
         self.pending: Dict[int, Pending] = {}
-        self.labels: Dict[int, Label] = {}
+        self.titles: Dict[int, Title] = {}
+        #: Whom the owner lets have what of these: who -> what for.
+        self.grants: Dict[int, Dict[str, str]] = {}
         #: Of these ids, what they stand for of all that the worker keeps.
         self.kept: Dict[int, Tuple[Key, Keepable]] = {}
         #: Tensors on offer to another worker: (its incarnation, ticket) -> array or failure.
         self.offers: Dict[Tuple[bytes, bytes], Outcome] = {}
+        #: What the owner is called, once others may have something of it.
+        self.owner = ""
         #: Bytes of what is held, on offer or expected.
         self.nbytes = 0
         self._lock = threading.Lock()
@@ -116,7 +125,8 @@ class Space:
             if pending is None or pending.doomed:
                 return False
             pending.doomed = True
-        self.labels.pop(number, None)
+        self.titles.pop(number, None)
+        self.grants.pop(number, None)
         self.kept.pop(number, None)
         return True
 
@@ -126,10 +136,10 @@ class Space:
         self.grow(nbytes)
 
     def delete_arrays(self, numbers: List[int]) -> bool:
-        """Forget these objects if all are plain arrays without a label; False, and nothing done, otherwise."""
+        """Forget these objects if all are plain arrays without a title; False, and nothing done, otherwise."""
         objects = self.objects
         found = {number: objects[number] for number in numbers if number in objects}
-        if self.labels or self.kept or len(found) != len(numbers):
+        if self.titles or self.kept or len(found) != len(numbers):
             return False
         for number in found:
             del objects[number]
@@ -163,8 +173,16 @@ class Space:
     def named(self, name_or_tags: Iterable[str]) -> List[int]:
         """The ids of objects that bear all of these as their name or as tags."""
         wanted: Set[str] = set(name_or_tags)
-        labels = list(self.labels.items())  # a program in a thread may delete some meanwhile
-        return [n for n, label in labels if n in self.objects and wanted <= {label.name, *label.tags}]
+        titles = list(self.titles.items())  # a program in a thread may delete some meanwhile
+        return [n for n, title in titles if self.tensor(n) is not None and wanted <= {title.name, *title.tags}]
+
+    def tensor(self, number: int) -> Optional[Held]:
+        """The tensor of that id, in the open or private; None if there is none."""
+        array = self.objects.get(number)
+        if array is not None:
+            return array
+        thing = self.things.get(number)
+        return thing if isinstance(thing, Private) else None
 
     def offer(self, ticket: Tuple[bytes, bytes], outcome: Outcome) -> bool:
         """Hold something for another worker, whatever becomes of the object; False if the ticket is in use."""
@@ -186,11 +204,18 @@ class Store:
     """All that one worker holds: a space for each owner, and one of its own (data from its own disk)."""
 
     def __init__(self, limit: int = DEFAULT_LIMIT, max_plan_steps: int = MAX_PLAN_STEPS) -> None:
-        self.limit, self.max_plan_steps = limit, max_plan_steps
+        #: Bytes to hold at most, and which bound that is; bytes of one owner at most, 0 for no bound of its own.
+        self.limit, self.bound, self.limit_per_driver = limit, "limit", 0
+        self.max_plan_steps = max_plan_steps
+        #: Called before much more is held: it may set ``limit`` anew.
+        self.look: Callable[[], None] = lambda: None
         #: Bytes that the worker holds otherwise, which count for the limit too.
         self.lent: Callable[[], int] = lambda: 0
         self.spaces: Dict[bytes, Space] = {}
         self.own = Space()
+        #: What may leave of private data, by label; and the labels of what may be shared in MPC sessions.
+        self.policies: Dict[str, Policy] = {}
+        self.shareable: Set[str] = set()
         #: What is kept on disk for drivers, if anything is.
         self.kept: Optional[Keeping] = None
 
@@ -215,21 +240,44 @@ class Store:
     @property
     def objects(self) -> int:
         """Number of objects held."""
-        return len(self.own.objects) + sum(len(space.objects) for space in self.spaces.values())
+        spaces = [self.own, *self.spaces.values()]
+        private = sum(isinstance(thing, Private) for space in spaces for thing in list(space.things.values()))
+        return private + sum(len(space.objects) for space in spaces)
 
-    def check_room(self, nbytes: int) -> None:
-        """Raises: LimitExceeded if that many bytes more would pass the limit."""
+    def room(self, space: Space) -> int:
+        """Bytes that an owner may still hold."""
+        room = self.limit - self.nbytes
+        return min(room, self.limit_per_driver - space.nbytes) if self.limit_per_driver else room
+
+    def check_room(self, nbytes: int, space: Optional[Space] = None) -> None:
+        """Raises: LimitExceeded if that many bytes more, of this owner, would pass the limit, or that of one owner."""
+        if nbytes > MUCH:
+            self.look()
         held = self.nbytes + self.lent() if nbytes else 0
         if nbytes and held + nbytes > self.limit:
-            raise LimitExceeded(f"{nbytes} bytes more than the {held} held would pass the limit of {self.limit}")
+            told = f"would pass the limit of {self.limit} ({self.bound})"
+            raise LimitExceeded(f"{nbytes} bytes more than the {held} held {told}")
+        if nbytes and space is not None and self.limit_per_driver and space.nbytes + nbytes > self.limit_per_driver:
+            told = f"would pass the {self.limit_per_driver} of one driver (limit_per_driver)"
+            raise LimitExceeded(f"{nbytes} bytes more than the {space.nbytes} held for this driver {told}")
+
+    @property
+    def expected(self) -> int:
+        """Bytes of what is on its way: they are counted as held, and take no memory yet."""
+        spaces = list(self.spaces.values())
+        return sum([pending.nbytes for space in spaces for pending in list(space.pending.values())])
+
+    def policy(self, label: str) -> Policy:
+        """What may leave of the data of that label: nothing, if nobody said."""
+        return self.policies.get(label, NEVER)
 
     def is_kept(self, entry: Tuple[Key, Keepable]) -> bool:
         """Whether something is kept still, and nothing else under its key."""
         return self.kept is not None and self.kept.find(entry[0]) is entry[1]
 
-    def load(self, name: str, array: Array, tags: Iterable[str] = ()) -> int:
+    def load(self, name: str, value: Held, tags: Iterable[str] = ()) -> int:
         """Put data of the worker's own here, under a name that drivers can search for; its id in the own space."""
-        number = len(self.own.labels) + 1
-        self.own.keep(number, array)
-        self.own.labels[number] = Label(name, tuple(tags))
+        number = len(self.own.titles) + 1
+        self.own.keep(number, value)
+        self.own.titles[number] = Title(name, tuple(tags))
         return number

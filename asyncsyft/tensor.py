@@ -116,6 +116,20 @@ def copy_at(dtype: DType, shape: Sequence[int], nbytes: int, buffer: memoryview,
     return there.copy()
 
 
+def copies_at(
+    dtype: DType, shape: Tuple[int, ...], nbytes: int, buffer: memoryview, at: int, stride: int, count: int
+) -> List[Array]:
+    """As ``copy_at``, of ``count`` tensors that begin ``stride`` bytes apart; each is an array of its own."""
+    if count == 1 or not nbytes or not shape or dtype.kind == "b":
+        return [copy_at(dtype, shape, nbytes, buffer, at + number * stride) for number in range(count)]
+    strides = [dtype.itemsize]
+    for dim in shape[:0:-1]:
+        strides.insert(0, dim * strides[0])
+    # One array over all of them, whose rows they are: to make a view of each costs more than to copy it.
+    together: Array = np.ndarray((count, *shape), dtype, buffer, at, (stride, *strides))
+    return [row.copy() for row in together]
+
+
 class Landing:
     """A large tensor on its way in: chunks land in order, straight in the array's own memory."""
 

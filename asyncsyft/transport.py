@@ -59,6 +59,9 @@ class Transport(Protocol):
     def pump(self) -> None:
         """Send at once what can be sent without waiting (a caller that never yields to the loop calls this)."""
 
+    def hold(self, seconds: float) -> None:
+        """Read nothing for so long, beside what was read already: who sends faster than it may has to wait."""
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Start to close once everything that ``pull`` still gives has been sent; does not wait; idempotent.
 
@@ -110,6 +113,7 @@ class MemoryTransport:
         self._awake = False
         self._busy = False
         self._paused = False
+        self._held_until = 0.0
         self._goodbye: Optional[Tuple[int, str]] = None  # close() was called
         self._said = False  # our close is with the peer
         self._heard: Optional[Tuple[int, str]] = None  # the peer's close, after the last of its messages
@@ -185,6 +189,9 @@ class MemoryTransport:
         if not self._over:
             self._finish(LinkClosed("the other end hung up without a close frame"))
 
+    def hold(self, seconds: float) -> None:
+        self._held_until = max(self._held_until, anyio.current_time() + seconds)
+
     def pause(self) -> None:
         """For tests: stop reading, as a peer that hangs."""
         self._paused = True
@@ -213,6 +220,9 @@ class MemoryTransport:
             await anyio.lowlevel.checkpoint()
         else:
             await self._sleep()
+        if self._held_until:
+            await anyio.sleep_until(self._held_until)
+            self._held_until = 0.0
         self._awake = False
         self._deliver(end)
         self.pump()

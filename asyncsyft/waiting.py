@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections import deque
 from contextvars import Context
-from typing import Any, Awaitable, Callable, Generator, Generic, List, Optional, Tuple, Type, TypeVar
+from itertools import repeat
+from typing import Any, Awaitable, Callable, Deque, Generator, Generic, Optional, Tuple, Type, TypeVar
 
 T = TypeVar("T")
 
@@ -57,41 +59,63 @@ class Slot(Generic[T]):
 class _Woken:
     """What a task is told when it goes on; not its slot, whose outcome is the program's to let go of."""
 
-    def __init__(self, error: Optional[BaseException] = None) -> None:
-        self._error = error
+    #: The task calls it, and drops what it gives; a call of C costs least.
+    result: Callable[[], Any] = bool
 
-    def result(self) -> None:
-        if self._error is not None:
-            raise self._error
+    def __init__(self, error: Optional[BaseException] = None) -> None:
+        if error is not None:
+            self._error = error
+            self.result = self._raise
+
+    def _raise(self) -> None:
+        raise self._error
 
 
 Wake = Callable[[_Woken], None]
 _GO_ON = _Woken()
 
 
-class _Wakes:
-    """The tasks of one asyncio loop that are to go on: all by one callback, where futures take one each."""
+class Turn:
+    """What one asyncio loop is to do before it waits again: tasks that go on, then calls, all by one callback.
+
+    Futures take a callback each, and one turn of the loop more. A callback of the loop's that will end with ``run``
+    (the reader of a socket) sets ``due`` at its start: then what it causes is done by it, in the same turn.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._due: List[Tuple[Wake, Context, _Woken]] = []
+        self.due = False  # ``run`` is about to be called
+        self.tasks: Deque[Tuple[Wake, Context, _Woken]] = deque()
+        self._calls: Deque[Callable[[], object]] = deque()
 
-    def add(self, wake: Wake, context: Context, woken: _Woken) -> None:
-        if not self._due:
-            self.loop.call_soon(self._run)
-        self._due.append((wake, context, woken))
+    def soon(self) -> None:
+        """See to it that ``run`` is called."""
+        self.due = True
+        self.loop.call_soon(self.run)
 
-    def _run(self) -> None:
-        due, self._due = self._due, []
-        ran = 0
+    def call(self, function: Callable[[], object]) -> None:
+        """Call it when the tasks that are to go on now have gone on."""
+        self._calls.append(function)
+        if not self.due:
+            self.soon()
+
+    def run(self) -> None:
+        """Let the tasks go on, and make the calls; what these cause in their turn is for the next one."""
+        self.due = True
+        tasks, calls = self.tasks, self._calls
         try:
-            for wake, context, woken in due:
-                ran += 1
-                context.run(wake, woken)
-        except BaseException:  # a task that ends the loop
-            for rest in due[ran:]:
-                self.add(*rest)
-            raise
+            # Off the queue one by one: a task may end the loop, or run it once more within itself.
+            for _ in range(len(tasks)):
+                if tasks:
+                    wake, context, woken = tasks.popleft()
+                    context.run(wake, woken)
+            for _ in range(len(calls)):
+                if calls:
+                    calls.popleft()()
+        finally:
+            self.due = False
+            if tasks or calls:
+                self.soon()
 
 
 class _AsyncioSlot(Slot[T]):
@@ -102,7 +126,7 @@ class _AsyncioSlot(Slot[T]):
 
     __slots__ = ("is_set", "outcome", "error", "_waiter", "_context", "_asyncio_future_blocking")
     #: Of the subclass for one loop; that of a slot made outside any loop is found when a task waits.
-    _wakes: Optional[_Wakes] = None
+    _turn: Optional[Turn] = None
 
     def __init__(self) -> None:
         self.is_set = False
@@ -113,13 +137,18 @@ class _AsyncioSlot(Slot[T]):
         if not self.is_set:
             self.outcome, self.is_set = outcome, True
             if self._waiter is not None:
-                self._wakes.add(self._waiter, self._context, _GO_ON)  # type: ignore[union-attr] # a task waits
+                turn: Turn = self._turn  # type: ignore[assignment] # a task waits
+                turn.tasks.append((self._waiter, self._context, _GO_ON))
                 self._waiter = None
+                if not turn.due:
+                    turn.soon()
 
     def _wake(self, woken: _Woken = _GO_ON) -> None:
-        assert self._wakes is not None
-        self._wakes.add(self._waiter, self._context, woken)
+        assert self._turn is not None
+        self._turn.tasks.append((self._waiter, self._context, woken))
         self._waiter = None
+        if not self._turn.due:
+            self._turn.soon()
 
     def __await__(self) -> Generator[Any, Any, T]:
         if not self.is_set:
@@ -132,9 +161,9 @@ class _AsyncioSlot(Slot[T]):
     # What the task calls, and anyio's tests.
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        if self._wakes is None:
-            self._wakes = _wakes_here()
-        return self._wakes.loop
+        if self._turn is None:
+            self._turn = turn_here()
+        return self._turn.loop
 
     def add_done_callback(self, callback: Wake, *, context: Context) -> None:
         self._waiter, self._context = callback, context
@@ -157,14 +186,16 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def _wakes_here() -> _Wakes:
-    """Raises: RuntimeError if no loop of asyncio runs in this thread."""
+def turn_here() -> Turn:
+    """The turn of the loop of asyncio that runs in this thread. Raises: RuntimeError if none does."""
     loop = asyncio.get_running_loop()
-    wakes = _here.slot._wakes
-    if wakes is None or wakes.loop is not loop:
-        wakes = _Wakes(loop)
-        _here.slot = type("_AsyncioSlot", (_AsyncioSlot,), {"__slots__": (), "_wakes": wakes})
-    return wakes
+    turn = _here.slot._turn
+    if turn is None or turn.loop is not loop:
+        turn = Turn(loop)
+        # That a task asks for the loop is a call of C, too.
+        own = {"__slots__": (), "_turn": turn, "get_loop": repeat(loop).__next__}
+        _here.slot = type("_AsyncioSlot", (_AsyncioSlot,), own)
+    return turn
 
 
 class _TrioSlot(Slot[T]):
@@ -188,7 +219,7 @@ def slot_class() -> Type[Slot[Any]]:
     if _runs_trio():
         return _TrioSlot
     try:
-        _wakes_here()
+        turn_here()
     except RuntimeError:  # it is made before the loop runs
         return _AsyncioSlot
     return _here.slot

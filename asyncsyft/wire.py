@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 import msgpack
 
 from .compression import Policy, expand
-from .errors import LocalProtocolError, RemoteProtocolError
+from .errors import LocalProtocolError, RemoteProtocolError, in_short
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -144,10 +144,14 @@ class Peers(NamedTuple):
 
 
 class Goodbye(NamedTuple):
-    """The sender ends the link (or, end to end, the conversation) and says why; ``code`` is an error's name or ""."""
+    """The sender ends the link (or, end to end, the conversation) and says why; ``code`` is an error's name or "".
+
+    ``retry``: seconds after which it, or another in its place, expects to be there again; None if it did not say.
+    """
 
     code: str
     reason: str
+    retry: Optional[int] = None
 
 
 class Refused(NamedTuple):
@@ -341,13 +345,13 @@ def parse(frame: Frame) -> Any:
         meta = msgpack.unpackb(frame.meta, strict_map_key=True, max_array_len=MAX_LIST)
     # msgpack lets these out of hostile bytes; lengths that lie are refused before memory is spent, and so is depth.
     except (ValueError, RecursionError, MemoryError, TypeError) as error:
-        raise RemoteProtocolError(f"the meta of a frame of kind {frame.kind} is no msgpack: {error!r:.120}") from None
+        raise RemoteProtocolError(f"a meta of kind {frame.kind} is no msgpack: {in_short(error)}") from None
     if type(meta) is not list:
         raise RemoteProtocolError("a meta is a list")
     try:
         return decode(meta)
     except (ValueError, TypeError, IndexError, RecursionError) as error:
-        raise RemoteProtocolError(f"the meta of a frame of kind {frame.kind} is malformed: {error!r:.120}") from None
+        raise RemoteProtocolError(f"a meta of kind {frame.kind} is malformed: {in_short(error)}") from None
 
 
 def document(body: memoryview) -> Any:
@@ -355,7 +359,7 @@ def document(body: memoryview) -> Any:
     try:
         return msgpack.unpackb(body, strict_map_key=True, max_array_len=MAX_LIST)
     except (ValueError, RecursionError, MemoryError, TypeError) as error:
-        raise RemoteProtocolError(f"a document is no msgpack: {error!r:.120}") from None
+        raise RemoteProtocolError(f"a document is no msgpack: {in_short(error)}") from None
 
 
 # Decoders. Each takes the fields that it knows and ignores what a later version may append.
@@ -435,6 +439,14 @@ def _failure(m: List[Any]) -> Failure:
     )  # fmt: skip
 
 
+def _program(m: List[Any]) -> Program:
+    seen, steps, chunked = m[0], m[1], m[2]
+    if type(seen) is not int or not 0 <= seen <= MAX_ID or type(steps) is not list or type(chunked) is not list:
+        raise ValueError("a program is a number, a list of steps and a list of those whose tensor follows")
+    made: Program = _new(Program, (seen, steps, [_int(i) for i in chunked] if chunked else chunked))
+    return made
+
+
 def _values(m: List[Any]) -> Values:
     values = _list(m[1])
     for step, _, _, offset in values:
@@ -448,7 +460,7 @@ _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
     HELLO: _hello,
     WELCOME: _welcome,
     PEERS: _peers,
-    GOODBYE: lambda m: Goodbye(_text(m[0], 64), _text(m[1])),
+    GOODBYE: lambda m: Goodbye(_text(m[0], 64), _text(m[1]), _int(m[2]) if len(m) > 2 else None),
     CHALLENGE: lambda m: Challenge(_int(m[0]), _key(m[1])),
     SEEK: lambda m: Seek([_incarnation(life) for life in _list(m[0])]),
     PING: lambda m: None,
@@ -458,7 +470,7 @@ _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
     CREDIT: lambda m: Credit(_int(m[0]), _int(m[1])),
     CANCEL: lambda m: Cancel(_int(m[0]), _int(m[1])),
     ANSWERS: lambda m: Answers(_int(m[0]), [_int(i) for i in _list(m[1])], [_failure(f) for f in _list(m[2])]),
-    PROGRAM: lambda m: _new(Program, (_int(m[0]), _list(m[1]), [_int(i) for i in _list(m[2])])),
+    PROGRAM: _program,
     VALUES: _values,
     CHUNK_OF: lambda m: ChunkOf(_int(m[0]), _int(m[1]), _text(m[2], 8), _list(m[3]), _int(m[4])),
 }

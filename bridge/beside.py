@@ -23,6 +23,7 @@ from syft.workers.base import BaseWorker
 from asyncsyft.tensor import Array
 
 from . import pipelining
+from .messages import Message
 
 #: dtypes that travel as they are; float16 goes as the int16 of the same bits.
 _DTYPES = {
@@ -33,12 +34,6 @@ _DTYPES = {
 COPIED = 1 << 16
 
 _PLAIN = scheme_to_bytes[NO_COMPRESSION]
-
-
-class Message(bytes):
-    """What PySyft's serde wrote, and the tensors that it names by number."""
-
-    tensors: List[Array]
 
 
 class _Context(threading.local):
@@ -56,7 +51,8 @@ def write(value: Any, worker: BaseWorker, lends: bool = False) -> Message:
     _context.writing, _context.lends = [], lends
     try:
         message = Message(_PLAIN + msgpack.dumps(serde._simplify(worker, value)))
-        message.tensors = _context.writing
+        if _context.writing:
+            message.tensors = _context.writing
     finally:
         _context.writing, _context.lends = before
     return message
@@ -73,19 +69,6 @@ def read(message: bytes, worker: BaseWorker) -> Any:
         raise error.with_traceback(None) from None  # the frame that raised it holds it: a cycle, with pointers in it
     finally:
         _context.reading = before
-
-
-def buffers(message: bytes) -> List[Array]:
-    """A message as arrays: its bytes first."""
-    return [np.frombuffer(message, np.uint8), *getattr(message, "tensors", ())]
-
-
-def message_of(arrays: List[Array]) -> Message:
-    """The opposite of ``buffers``."""
-    first, *tensors = arrays
-    message = Message(first.tobytes())
-    message.tensors = tensors
-    return message
 
 
 # In the place of PySyft's own.
@@ -133,7 +116,7 @@ def _send_msg(self: Any, message: Any, location: Any) -> Any:
         far().delete_doomed()  # the id is given once more: what had it must be gone
     written = write(message, self, lends=True)
     is_small = operation is not None and all(array.nbytes <= COPIED for array in written.tensors)
-    if is_small and far().tell(buffers(written), operation):
+    if is_small and far().tell(written, operation):
         return None
     answer = read(self._send_msg(written, location), self)
     pipelining.done(message, location)

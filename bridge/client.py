@@ -18,6 +18,7 @@ from . import beside, pipelining
 from .ends import asking, at_relay, relayed
 from .far import Far
 from .looks import LooksInto
+from .messages import as_message
 from .neighbours import attach, locate, serve, trusting
 
 #: Seconds that an answer may take, unless the program says otherwise; as PySyft's own.
@@ -122,7 +123,7 @@ class WebsocketClientWorker(LooksInto):
         if self._closed:
             raise WebSocketConnectionClosedException(f"the link to {self.id} is closed: connect() makes another")
         assert self._far is not None
-        if self._far.end.process != os.getpid():
+        if not self._far.is_ours:
             self.connect()
         return self._far
 
@@ -135,7 +136,7 @@ class WebsocketClientWorker(LooksInto):
 
     def _recv_msg(self, message: bytes) -> bytes:
         """The worker's answer to a message. Raises: what the worker raised, WebSocketConnectionClosedException."""
-        return beside.message_of(self.far().ask(beside.buffers(message), self.timeout))
+        return self.far().ask(as_message(message), self.timeout)
 
     def _ask(self, message: Message) -> Any:
         worker = sy.local_worker

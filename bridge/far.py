@@ -14,22 +14,21 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Sequence, Set
 
-import numpy as np
 import syft as sy
 import websocket as legacy
 from syft.messaging.message import ForceObjectDeleteMessage
 
 from asyncsyft.errors import LinkError
 from asyncsyft.protocol import Conversation
-from asyncsyft.tensor import Array
 
 from . import beside
 from .desks import Desk, here
 from .failures import rebuilt
 from .loop import Stopped
-from .messages import Call, Id
+from .messages import Call, Id, Message
 from .pipelining import AHEAD, DELETE
 from .service import Asked, ask
+from .telling import Telling
 
 if TYPE_CHECKING:
     from .ends import End
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: A message of no bytes: it asks where a worker is, and is no business of PySyft's.
-EMPTY: Array = np.empty(0, np.uint8)
+EMPTY = Message()
 #: Seconds that what was told may take, when somebody waits for it after all.
 PATIENCE = 60.0
 #: Seconds that it may take before a fork.
@@ -52,13 +51,15 @@ class Far:
     def __init__(self, end: End, talk: Conversation, url: str = "", to: Id = None) -> None:
         self.end, self.talk, self.url, self.to = end, talk, url, to
         self.users = 0
+        #: Not in a process that was forked since.
+        self.is_ours = True
         #: Ids of its objects that are, or hold, pointers to other workers.
         self.foreign: Set[Any] = set()
         #: Ids of objects that this process put there, and has not taken away.
         self.present: Set[Any] = set()
         #: What went wrong with messages that nobody waited for, until their thread is told; by its root.
         self._problems: Dict[bytes, List[Any]] = {}
-        self._under_way: Dict[Asked, None] = {}
+        self._telling = Telling(end.loop, talk)
         #: Ids of objects that nobody needs any more, until they are deleted together; whoever gives one of these ids
         #: to an object again calls ``delete_doomed`` before.
         self.doomed: Deque[Any] = deque()
@@ -67,26 +68,26 @@ class Far:
     @property
     def is_open(self) -> bool:
         """Whether messages may be sent: not after its link ended, nor in a process that was forked since."""
-        return self.talk.ended is None and self.end.process == os.getpid()
+        return self.is_ours and self.talk.ended is None
 
-    def ask(self, buffers: Sequence[Array], seconds: Optional[float] = None) -> List[Array]:
+    def ask(self, message: Message, seconds: Optional[float] = None) -> Message:
         """The answer to a message; what is large in it must not change meanwhile.
 
         Raises: what the worker raised, now or at a message before that nobody waited for;
         WebSocketConnectionClosedException when it is lost, WebSocketTimeoutException.
         """
-        return self.finish(self.begin(buffers), seconds)
+        return self.finish(self.begin(message), seconds)
 
-    def begin(self, buffers: Sequence[Array]) -> Asked:
+    def begin(self, message: Message) -> Asked:
         """Send a message whose answer this thread waits for by ``finish``."""
         self._raise_lost(here().root)
         self.delete_doomed()
         desk = here()
         asked = Asked(desk)
-        self._post(asked, Call(desk.root, desk.depth + 1, True, self.to), buffers)
+        self._hand_over(self._telling.ask, ask, asked, Call(desk.root, desk.depth + 1, self.to), message)
         return asked
 
-    def finish(self, asked: Asked, seconds: Optional[float] = None) -> List[Array]:
+    def finish(self, asked: Asked, seconds: Optional[float] = None) -> Message:
         """The answer to what was begun. Raises: as ``ask``."""
         desk = here()
         try:
@@ -94,7 +95,7 @@ class Far:
         except TimeoutError:
             raise legacy.WebSocketTimeoutException(f"no answer within {seconds:g} s") from None
         if asked.error is None and asked.problem is None:
-            return asked.buffers
+            return asked.answer
         lost, problem = asked.error, asked.problem
         del asked  # an error holds this frame: what it names would stay, with the program's tensors
         try:
@@ -112,26 +113,20 @@ class Far:
             logger.warning("failed as well, perhaps because of it: %s", error)
         return first
 
-    def tell(self, buffers: Sequence[Array], operation: str) -> bool:
+    def tell(self, message: Message, operation: str) -> bool:
         """Send a message whose answer nobody waits for; from any thread, even a finalizer.
 
         False, and nothing is sent, when it is time to wait for one: too many are on their way.
         """
-        if len(self._under_way) >= AHEAD and operation != DELETE:
+        if self._telling.told - self._telling.answered >= AHEAD and operation != DELETE:
             return False
         desk = here()
+        call = Call(desk.root, desk.depth + 1, self.to)
         # A delete that fails is no news: its worker is gone, and PySyft's own finalizers would keep it to themselves.
-        told = self._problems.setdefault(desk.root, []) if operation != DELETE else None
-        asked = Asked(None, operation, told, self._under_way)
-        asked.root = desk.root
-        self._under_way[asked] = None
+        named = operation if operation != DELETE else None
+        self._hand_over(self._telling.tell, call, message, named, self._problems.setdefault(desk.root, []))
         if desk.talk is not None:
             desk.told[self] = None
-        try:
-            self._post(asked, Call(desk.root, desk.depth + 1, None if told is None else False, self.to), buffers)
-        except BaseException:
-            self._under_way.pop(asked, None)
-            raise
         return True
 
     def delete_later(self, ids: Sequence[Any]) -> bool:
@@ -161,22 +156,22 @@ class Far:
     def delete_doomed(self) -> None:
         """Delete now what was to be deleted later: after all that was posted so far."""
         ids: List[Any] = []
-        while self.doomed:
-            ids.append(self.doomed.popleft())
+        with suppress(IndexError):  # another thread may be at it too
+            while self.doomed:
+                ids.append(self.doomed.popleft())
         if ids:
-            self.tell(beside.buffers(beside.write(ForceObjectDeleteMessage(ids), sy.local_worker)), DELETE)
+            self.tell(beside.write(ForceObjectDeleteMessage(ids), sy.local_worker), DELETE)
 
-    def _post(self, asked: Asked, call: Call, buffers: Sequence[Array]) -> None:
-        post = self.end.loop.post if call.waited else self.end.loop.post_soon
-        self._hand_over(post, ask, self.talk, asked, call, buffers)
-
-    def _hand_over(self, post: Callable[..., None], work: Callable[..., Any], *args: Any) -> None:
-        if not self.is_open:
-            raise legacy.WebSocketConnectionClosedException(f"the link is closed: {self.talk.ended}")
+    def _hand_over(self, how: Callable[..., None], *args: Any) -> None:
+        self._check_open()
         try:
-            post(work, *args)
+            how(*args)
         except Stopped as error:
             raise legacy.WebSocketConnectionClosedException(str(error)) from error
+
+    def _check_open(self) -> None:
+        if not self.is_open:
+            raise legacy.WebSocketConnectionClosedException(f"the link is closed: {self.talk.ended}")
 
     def drain(self) -> None:
         """Return when all that was told is done. Raises: what went wrong with what this thread told."""
@@ -194,15 +189,17 @@ class Far:
             raise legacy.WebSocketTimeoutException(f"{self.talk.name} is late with what it was told") from None
         self._raise_lost(desk.root)
         if told:
-            self.ask([EMPTY])  # the worker is to know that its first problem is known
+            self.ask(EMPTY)  # the worker is to know that its first problem is known
         elif desk.talk is not None:
             self._problems.pop(desk.root, None)
 
     def _await_told(self, desk: Desk, seconds: float) -> None:
-        for asked in list(self._under_way):
-            if desk.talk is None or asked.root == desk.root:  # a worker's threads serve clients that know no other
-                asked.later.append(desk)
-                desk.wait(asked, seconds)
+        for sheaf in list(self._telling.under_way):
+            if desk.talk is None or sheaf.call.root == desk.root:  # a worker's threads serve clients that know no other
+                sheaf.later.append(desk)
+                if not sheaf.done:
+                    self.end.loop.hurry()
+                    desk.wait(sheaf, seconds)
 
     def settle(self) -> None:
         """Return when all that was told is done, or will not be in time."""
@@ -264,4 +261,10 @@ def _settle() -> None:
         far.settle()
 
 
-os.register_at_fork(before=_settle)
+def _forget() -> None:
+    """In a child of this process: the links are the parent's."""
+    for far in list(_all):
+        far.is_ours = False
+
+
+os.register_at_fork(before=_settle, after_in_child=_forget)

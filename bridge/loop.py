@@ -1,8 +1,9 @@
 """An event loop in a thread of its own, and how threads that are not async hand it work.
 
 What is handed over goes in a deque that the loop drains. Waking the loop costs the thread that does it as much as the
-work itself, since the two then fight for Python's lock: so after some work the loop does not fall asleep but dozes,
-looks again by itself a little later, and is woken meanwhile only for what is in a hurry. It knows no PySyft.
+work itself, since the two then fight for Python's lock. So a thread that is in a hurry does what it may do by itself,
+while the loop waits for its sockets; and after some work the loop does not fall asleep but dozes, looks again by itself
+a little later, and is woken meanwhile only for what is in a hurry. It knows no PySyft.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Tuple
 
 import anyio
 from anyio.abc import TaskGroup
+
+from .aside import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +64,14 @@ class Loop:
     """Runs from when it is made until ``stop``."""
 
     def __init__(self) -> None:
-        self._work: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
+        #: What is to be done, and whether any thread may do it.
+        self._work: Deque[Tuple[Callable[..., Any], Tuple[Any, ...], bool]] = deque()
         self._state = ASLEEP
+        self._helped = False  # other threads did some of it since the loop looked
         self._alarm: Optional[asyncio.TimerHandle] = None
         self._running: Optional[List[Outcome]] = []
         self._loop: asyncio.AbstractEventLoop
+        self._turn: Turn
         self.tasks: TaskGroup
         begun = Outcome()
         self._thread = threading.Thread(target=self._run, args=(begun,), name="asyncsyft bridge", daemon=True)
@@ -83,13 +89,30 @@ class Loop:
         What ``work`` returns, unless None, is called when the loop has done all that there was, once for all that
         returned the same. Raises: Stopped.
         """
-        self._work.append((work, args))
+        self._work.append((work, args, False))
         if self._state != AWAKE:
             self._wake()
 
     def post_soon(self, work: Callable[..., Any], *args: Any) -> None:
         """The same in no hurry, as long as there is more of it: a loop that dozes is not woken."""
-        self._work.append((work, args))
+        self._work.append((work, args, False))
+        self.linger()
+
+    def queue(self, work: Callable[..., Any], *args: Any) -> None:
+        """Have any thread that has the loop's turn call ``work(*args)``, in the order in which it is queued.
+
+        ``work`` starts no task, sets no timer and leaves nothing for the loop to do; what it returns is called as with
+        ``post``, and says whether the loop is to be woken for the rest. ``hurry`` or ``linger`` has to follow.
+        """
+        self._work.append((work, args, True))
+
+    def hurry(self) -> None:
+        """Have done, by this thread if it may, what was queued. Raises: Stopped."""
+        if self._work and self._state != AWAKE and not (self._may_help and self._turn.lend(self._help)):
+            self._wake()
+
+    def linger(self) -> None:
+        """Have done soon what was queued. Raises: Stopped."""
         if self._state == ASLEEP:
             self._wake()
 
@@ -128,7 +151,8 @@ class Loop:
 
     def _run(self, begun: Outcome) -> None:
         try:
-            anyio.run(self._main, begun, backend="asyncio")
+            self._turn = Turn()
+            anyio.run(self._main, begun, backend="asyncio", backend_options={"loop_factory": self._turn.loop})
         except BaseException as error:
             logger.exception("the bridge's event loop has failed")
             self._abandon(error)
@@ -137,6 +161,7 @@ class Loop:
 
     async def _main(self, begun: Outcome) -> None:
         self._loop = asyncio.get_running_loop()
+        self._may_help = not self._loop.get_debug()  # which lets nobody else touch it
         self._stop = asyncio.Event()
         async with anyio.create_task_group() as self.tasks:
             begun.set()
@@ -153,10 +178,10 @@ class Loop:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        work, did = self._work, 0
-        finish: Dict[Callable[[], Any], None] = {}
+        work, did, finish = self._work, self._helped, {}  # type: Any, int, Dict[Callable[[], Any], None]
+        self._helped = False
         while work and did < TURN:
-            call, args = work.popleft()
+            call, args, _ = work.popleft()
             did += 1
             self._do(call, args, finish)
         for last in finish:
@@ -168,14 +193,29 @@ class Loop:
         elif did:
             self._alarm = self._loop.call_later(DOZE, self._drain)
 
-    def _do(self, call: Callable[..., Any], args: Tuple[Any, ...], finish: Dict[Callable[[], Any], None]) -> None:
+    def _help(self) -> None:
+        """In whatever thread has the turn: do what it may."""
+        before, self._state = self._state, AWAKE
+        work, did, finish = self._work, 0, {}  # type: Any, int, Dict[Callable[[], Any], None]
+        while work and work[0][2] and did < TURN:
+            call, args, _ = work.popleft()
+            did += 1
+            self._do(call, args, finish)
+        rest = [last for last in finish if self._do(last, (), {})]
+        self._helped = True
+        self._state = before
+        if rest or work:
+            self._wake()
+
+    def _do(self, call: Callable[..., Any], args: Tuple[Any, ...], finish: Dict[Callable[[], Any], None]) -> Any:
         try:
             last = call(*args)
         except Exception:
             logger.exception("%r failed in the bridge's event loop", call)
-        else:
-            if last is not None:
-                finish[last] = None
+            return None
+        if last is not None:
+            finish[last] = None
+        return last
 
     def _begin(self, work: Callable[..., Awaitable[Any]], args: Tuple[Any, ...], outcome: Outcome) -> None:
         self.tasks.start_soon(self._carry, work, args, outcome)

@@ -24,12 +24,11 @@ from syft.workers.virtual import VirtualWorker
 from websocket import WebSocketConnectionClosedException
 
 from asyncsyft.protocol import Conversation
-from asyncsyft.tensor import Array
 
 from . import beside, desks
 from .ends import Relayed, asking
 from .far import EMPTY, PATIENCE, Far
-from .messages import Id
+from .messages import Id, Message, as_message
 from .service import HOMES, home
 
 #: PySyft raises these at the one who asks, from their own written form.
@@ -57,15 +56,15 @@ def answer(worker: Any, message: bytes) -> bytes:
         return sy.serde.serialize(error)
 
 
-def serve(buffers: List[Array], to: Id) -> List[Array]:
+def serve(message: Message, to: Id) -> bytes:
     """A message for a worker of that id: the local one, another of this process, or one that is known here."""
     me = sy.local_worker
     worker = me if to is None else me.get_worker(to)
     if not isinstance(worker, BaseWorker):
         raise WorkerNotFoundException(f"{me.id} knows no worker {to!r}")
     if "far" in worker.__dict__ or hasattr(type(worker), "far"):
-        return worker.far().ask(buffers, PATIENCE)
-    return beside.buffers(answer(worker, beside.message_of(buffers)))
+        return worker.far().ask(message, PATIENCE)
+    return answer(worker, message)
 
 
 def locate(worker_id: Id) -> Dict[str, Any]:
@@ -94,7 +93,7 @@ class Neighbour(VirtualWorker):
         return self._recv_msg(message)
 
     def _recv_msg(self, message: bytes) -> bytes:
-        return beside.message_of(self.far().ask(beside.buffers(message), PATIENCE))
+        return self.far().ask(as_message(message), PATIENCE)
 
 
 _neighbours: Dict[Id, Neighbour] = {}
@@ -130,7 +129,7 @@ def _reached_before(worker_id: Id) -> Far:
 
 def _find(end: Any, talk: Conversation, worker_id: Id) -> Far:
     by_home = Far(end, talk, to=worker_id)
-    where = msgpack.unpackb(by_home.ask([EMPTY], PATIENCE)[0].tobytes())
+    where = msgpack.unpackb(by_home.ask(EMPTY, PATIENCE))
     life, url, relay, key = (where.get(name) for name in ("life", "url", "relay", "key"))
     found: Optional[Far] = None
     if type(life) is bytes and type(relay) is bytes and type(key) is bytes:

@@ -14,13 +14,11 @@ from syft.exceptions import EmptyCryptoPrimitiveStoreError, GetNotPermittedError
 from asyncsyft.identity import Admission, Key
 from asyncsyft.identity import known_peers as pinned
 from asyncsyft.peer import RESUME_GRACE, join_address
-from asyncsyft.tensor import Array
 
-from . import beside
 from .ends import Serving, serving
 from .looks import SeenInto
 from .loop import Outcome
-from .messages import Id
+from .messages import Id, Message
 from .neighbours import answer, attach, serve
 
 logger = logging.getLogger(__name__)
@@ -65,10 +63,10 @@ class WebsocketServerWorker(SeenInto):
         except (EmptyCryptoPrimitiveStoreError, GetNotPermittedError, ResponseSignatureError) as error:
             return sy.serde.serialize(error)
 
-    def _handle(self, buffers: List[Array], to: Id) -> List[Array]:
+    def _handle(self, message: Message, to: Id) -> bytes:
         if to is not None and to != self.id:
-            return serve(buffers, to)
-        return beside.buffers(answer(self, beside.message_of(buffers)))
+            return serve(message, to)
+        return answer(self, message)
 
     def start(self) -> None:
         """Serve until Ctrl-C, or until another thread calls ``stop``. Raises: OSError if the address is taken."""

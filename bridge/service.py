@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import msgpack
 import numpy as np
@@ -20,7 +21,8 @@ from asyncsyft.wire import Buffer, ChunkOf, Failure, Program
 
 from .desks import Desk, Office, here
 from .failures import described
-from .messages import MAX_BUFFERS, PROCESS_SIZE, SMALL, Arriving, Call, pack
+from .loop import Loop
+from .messages import MAX_BUFFERS, PROCESS_SIZE, SMALL, Arriving, Call, Loud, Message, Packed, message_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,26 +39,14 @@ def home() -> Optional[Conversation]:
     return None if desk.talk is None else HOMES.get(desk.root[:PROCESS_SIZE], desk.talk)
 
 
-Handle = Callable[[Call, List[Array]], List[Array]]
+Handle = Callable[[Call, Message], bytes]
 
 
 class Asked(Request):
-    """A message that this end sent; its answer is put on the desk of the thread that waits, if one does."""
+    """A message whose answer is put on the desk of the thread that waits for it."""
 
-    def __init__(
-        self,
-        desk: Optional[Desk],
-        operation: str = "",
-        told: Optional[List[Any]] = None,
-        under_way: Optional[Dict[Asked, None]] = None,
-    ) -> None:
-        """If nobody waits: ``operation``, what it is; ``told``, where to put what goes wrong; ``under_way``: it itself.
-
-        Who waits for it later adds a desk to ``later``, and then looks whether it is done.
-        """
-        self.later: List[Desk] = []
-        self.root = b""  # on behalf of which it is told
-        self.desk, self.operation, self.told, self.under_way = desk, operation, told, under_way
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
         self.done = False
         self.error: Optional[Exception] = None
         self.values: Dict[int, Array] = {}
@@ -80,77 +70,96 @@ class Asked(Request):
         self.settled()
 
     def settled(self) -> None:
-        if self.error is not None and self.told is not None:
-            self.told.append(self.error)
-        elif self.problem is not None and self.told is not None:
-            self.told.append({**self.problem, "operation": self.operation} if type(self.problem) is dict else None)
-        if self.under_way is not None:
-            self.under_way.pop(self, None)
         self.done = True
-        if self.desk is not None:
-            self.desk.mail.put(self)
-        for desk in self.later:
-            desk.mail.put(self)
+        self.desk.mail.put(self)
 
     @property
-    def buffers(self) -> List[Array]:
-        """The answer: bytes first, then tensors."""
-        return [self.values[step] for step in sorted(self.values)]
+    def answer(self) -> Message:
+        """What the worker answered."""
+        return message_of([self.values[step] for step in sorted(self.values)])
 
 
-def ask(talk: Conversation, asked: Asked, call: Call, buffers: Sequence[Array]) -> Optional[Callable[[], None]]:
+class Leaving(NamedTuple):
+    """What a conversation has to send, once all is there that is to go together."""
+
+    talk: Conversation
+
+    def __call__(self) -> bool:
+        """Whether some of it could not be sent yet."""
+        self.talk.pump()
+        return self.talk.owes
+
+
+def ask(talk: Conversation, asked: Asked, call: Call, message: Message) -> Optional[Leaving]:
     """Send a message; its arrays must not change until it is answered. What is returned has it leave."""
     try:
-        steps, body, asked.chunks = pack(call, buffers)
-        talk.ask(asked, steps, body, call.depth - 1)
+        packed = Packed(call).asked(message)
+        asked.chunks = packed.chunked
+        talk.ask(asked, packed.steps, packed.body, call.depth - 1)
     except (AsyncSyftError, ValueError, TypeError) as error:
         asked.error = error
         asked.settled()
         return None
-    return talk.pump
+    return Leaving(talk)
 
 
 class Arrived:
-    """A message to be served."""
+    """A request to be served: a message that somebody waits for, or several that nobody does."""
 
     def __init__(self, service: Service, talk: Conversation, served: Served, arriving: Arriving, size: int) -> None:
-        self.call, self.buffers = arriving.call, arriving.buffers
-        self.landings = arriving.landings
+        self.call, self.arriving = arriving.call, arriving
         self.talk, self.served = talk, served
         self._service, self._size, self._generation = service, size, talk.generation
 
     def serve(self) -> None:
         """Have the worker do it, and answer."""
-        service, waited = self._service, self.call.waited
-        key = self.talk, self.call.root
-        buffers: List[Array] = []
-        problem = {**service.untold.pop(key), "earlier": True} if waited and key in service.untold else None
-        if problem is None:
+        messages = self.arriving.messages()
+        if self.arriving.is_waited:
+            self._service.loop.queue(self._answer, *self._answered(messages[0][0]))
+            self._service.loop.hurry()
+        else:
+            self._service.loop.queue(self._answer, None, self._done(messages))
+            self._service.loop.linger()  # answers that nobody waits for may leave together
+
+    def _answered(self, message: Message) -> Tuple[Optional[bytes], Dict[int, Any]]:
+        """What a message is answered with, or what went wrong: with it, or with one before that nobody waited for."""
+        service = self._service
+        untold = service.untold.pop((self.talk, self.call.root), None)
+        if untold is not None:
+            return None, {0: {**untold, "earlier": True}}
+        try:
+            return service.office.serve(self.call, partial(service.handle, self.call, message), self.talk), {}
+        except Exception as error:
+            logger.debug("%s: a message failed", service.name, exc_info=True)
+            return None, {0: described(error, service.name)}
+
+    def _done(self, messages: List[Loud]) -> Dict[int, Any]:
+        """Have messages done, one after the other; what went wrong, by their numbers."""
+        service, call, problems = self._service, self.call, {}
+        for number, (message, is_loud) in enumerate(messages):
             try:
-                buffers = service.office.serve(self.call, lambda: service.handle(self.call, self.buffers), self.talk)
-                if not waited and buffers[0].tobytes() != NOTHING:
+                answer = service.office.serve(call, partial(service.handle, call, message), self.talk)
+                if answer != NOTHING:
                     raise RuntimeError("there is an answer, and nobody waits for it")
             except Exception as error:
                 logger.debug("%s: a message failed", service.name, exc_info=True)
-                problem = described(error, service.name)
-                if waited is False:
-                    service.untold.setdefault(key, problem)
-        self.buffers = []
-        post = service.post if waited else service.post_soon
-        post(self._answer, buffers if waited else [], problem)
+                if is_loud:
+                    problems[number] = described(error, service.name)
+                    service.untold.setdefault((self.talk, call.root), problems[number])
+        return problems
 
-    def _answer(self, buffers: List[Array], problem: Any) -> Optional[Callable[[], None]]:
+    def _answer(self, answer: Optional[bytes], problems: Dict[int, Any]) -> Optional[Leaving]:
         talk, served = self.talk, self.served
         if talk.ended is not None:
             return None
         talk.consumed(served.lane, self._size, self._generation)
-        if problem is not None:
+        if answer is not None:
+            _give(talk, served, [np.frombuffer(answer, np.uint8), *getattr(answer, "tensors", ())])
+        for number, problem in problems.items():
             document = msgpack.packb(problem)
-            talk.values(served, [(0, wire.DOCUMENT, (len(document),), 0)], [document])
-        else:
-            _give(talk, served, buffers)
+            talk.values(served, [(number, wire.DOCUMENT, (len(document),), 0)], [document])
         talk.done(served)
-        return talk.pump
+        return Leaving(talk)
 
 
 def _give(talk: Conversation, served: Served, buffers: Sequence[Array]) -> None:
@@ -171,14 +180,13 @@ def _give(talk: Conversation, served: Served, buffers: Sequence[Array]) -> None:
 class Service:
     """Serves PySyft's messages; a ``protocol.Server``.
 
-    ``handle`` gets the buffers of a message, at a desk, and returns those of its answer; ``end`` is the end whose
+    ``handle`` gets a message, at a desk, and returns its answer; ``end`` is the end whose
     service this is; ``begin`` is what each thread that serves does first.
     """
 
     def __init__(self, name: str, handle: Handle, end: Any, begin: Callable[[], None]) -> None:
         self.name, self.handle, self.end = name, handle, end
-        #: Hands work to the loop; soon: answers that nobody waits for may leave together.
-        self.post, self.post_soon = end.loop.post, end.loop.post_soon
+        self.loop: Loop = end.loop
         self.office = Office(name, begin)
         #: The first thing that went wrong with what nobody waited for, by conversation and root of the call. The next
         #: message that is waited for is not done, and is told this: as if the program had stopped where it went wrong.
@@ -193,7 +201,7 @@ class Service:
         arrived = Arrived(self, conversation, served, Arriving(message, body), size)
         if arrived.call.depth == 1:  # the first to say so is believed
             HOMES.setdefault(arrived.call.root[:PROCESS_SIZE], conversation)
-        if arrived.landings:
+        if arrived.arriving.landings:
             self._coming[conversation, served.id] = arrived
         self._lanes.setdefault((conversation, served.lane), deque()).append(arrived)
         self._deliver(conversation, served.lane)
@@ -201,24 +209,25 @@ class Service:
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
         """Land a part of a large tensor."""
         arrived = self._coming.get((conversation, number))
-        if arrived is None or chunk.step not in arrived.landings:
+        if arrived is None or chunk.step not in arrived.arriving.landings:
             return
-        if arrived.landings[chunk.step].land(chunk.offset, body):
-            del arrived.landings[chunk.step]
-            if not arrived.landings:
+        landings = arrived.arriving.landings
+        if landings[chunk.step].land(chunk.offset, body):
+            del landings[chunk.step]
+            if not landings:
                 del self._coming[conversation, number]
                 self._deliver(conversation, arrived.served.lane)
 
     def _deliver(self, conversation: Conversation, lane: int) -> None:
         """Hand over what is whole, in the order in which it was sent."""
         waiting = self._lanes[conversation, lane]
-        while waiting and not waiting[0].landings:
+        while waiting and not waiting[0].arriving.landings:
             self.office.deliver(conversation, waiting.popleft())
 
     def landed(self, conversation: Conversation) -> Iterator[Tuple[int, int, int]]:
         """How far large tensors have come."""
         for (asking, number), arrived in self._coming.items():
-            for step, landing in arrived.landings.items() if asking is conversation else ():
+            for step, landing in arrived.arriving.landings.items() if asking is conversation else ():
                 yield number, step, landing.at
 
     def cancel(self, conversation: Conversation, number: int, step: int) -> None:

@@ -80,6 +80,7 @@ def test_the_demo_shows_its_lines_and_a_table(few: Path, loop: str) -> None:
         "→ [11. 22. 33.]",
         "y.delete()",
         "→ linalg.inv at alice: ValueError: ",
+        "→ get at alice: it depends on alice/digits.pixels, which is private there (training:100): ",
         "test accuracy, trained at the workers",
         "equal (largest difference",
     ]:
@@ -169,5 +170,5 @@ def test_what_a_line_shows_is_found_again() -> None:
     recording = run.Recording(lines.first_steps)
     assert recording.source[0].startswith("x = await alice.send(")
     assert recording.source[-1].strip() == "show(error)"
-    assert 8 <= len(recording.source) <= 12
+    assert 8 <= len(recording.source) <= 17
     assert re.match(r" +show", recording.source[-1])

@@ -37,7 +37,7 @@ def relay() -> Iterator[str]:
     with start_blocking_portal() as portal:
         with portal.wrap_async_context_manager(asyncsyft.Relay("127.0.0.1:0")) as here:
             with portal.wrap_async_context_manager(asyncsyft.Worker("alice", here.url)) as alice:
-                alice.load("heights", np.array([1.62, 1.78, 1.91]))
+                alice.load("heights", np.array([1.62, 1.78, 1.91]), release="aggregate:3")
                 yield here.url
 
 

@@ -15,15 +15,16 @@ FLOORS = [
     {"errors"},
     {"tensor", "compression"},
     {"wire", "mpc.ring", "mpc.watch", "mpc.node", "mpc.axes"},
-    {"program", "mpc.prg", "mpc.fixed", "mpc.machine"},
+    {"program", "privacy", "mpc.prg", "mpc.fixed", "mpc.machine"},
     {"protocol", "transport", "framing", "identity", "certificates", "seal", "waiting", "keeping"}
     | {"mpc.gates", "mpc.schedule", "mpc.packing"},
-    {"link", "websocket", "lifetime", "mpc.computing", "mpc.dealing", "mpc.circuit"},
+    {"limits"},
+    {"link", "websocket", "lifetime", "memory", "mpc.computing", "mpc.dealing", "mpc.circuit"},
     {"peer", "ops", "store", "faults"},
     {"executor", "relay", "remote", "mpc.functions", "mpc.checked", "mpc.asking"},
     {"mpc.service", "mpc.tensor"},
-    {"worker", "driver", "metrics", "mpc.several"},
-    {"plan", "progress", "mpc.joining", "mpc.outgoing"},
+    {"worker", "driver", "mpc.several"},
+    {"plan", "progress", "metrics", "mpc.joining", "mpc.outgoing"},
     {"mpc.ahead"},
     {"mpc.session", "testing", "demo", "conform"},
     {"cli"},
@@ -35,7 +36,7 @@ FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in flo
 # Rules, not machinery: these wait for nothing, start nothing and read no clock.
 QUIET = {"errors", "tensor", "compression", "wire", "program", "mpc.ring", "mpc.prg", "protocol", "framing", "ops"}
 QUIET |= {"mpc.fixed", "mpc.machine", "mpc.node", "mpc.gates", "mpc.schedule", "mpc.computing", "mpc.dealing"}
-QUIET |= {"mpc.axes", "mpc.watch", "mpc.checked", "mpc.circuit", "mpc.functions", "mpc.packing"}
+QUIET |= {"limits", "mpc.axes", "mpc.watch", "mpc.checked", "mpc.circuit", "mpc.functions", "mpc.packing"}
 QUIET |= {"identity"}  # but for the files that it is told to read and write
 MACHINERY = {"anyio", "asyncio", "concurrent", "selectors", "sniffio", "socket", "ssl", "threading", "time", "trio"}
 

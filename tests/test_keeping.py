@@ -431,7 +431,7 @@ async def test_another_form_of_the_file_is_refused(keep: Path) -> None:
     db = sqlite3.connect(keep)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    await refused(keep, "has form 99, and this asyncsyft knows 1 alone")
+    await refused(keep, "has form 99, and this asyncsyft knows 2 at most")
 
 
 async def test_a_file_that_is_in_use_is_refused(keep: Path) -> None:

@@ -138,7 +138,7 @@ async def test_full_is_full() -> None:
     async with town("memory", "alice", relay={"max_peers": 1}) as made:
         async with scripted(await made.dial()) as mallory:
             mallory.say(hello())
-            assert (await mallory.says(wire.GOODBYE)).reason == "there are 1 peers already"
+            assert (await mallory.says(wire.GOODBYE)).reason == "there are 1 peers already (max_peers)"
 
 
 async def test_the_relay_writes_who_sent_a_frame_and_passes_the_rest_untouched() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsyft.errors import LimitExceeded
-from asyncsyft.store import Label, Space, Store
+from asyncsyft.store import Space, Store, Title
 from asyncsyft.wire import Failure
 
 ONE, OTHER = b"\1" * 8, b"\2" * 8
@@ -57,16 +57,16 @@ def test_arrays_are_deleted_together_or_not_at_all(numbers: List[int]) -> None:
     assert sorted(space.objects) == ([2] if expected else [1, 2, 3])
 
 
-def test_labels_poisons_and_pending_objects_are_deleted_one_by_one() -> None:
+def test_titles_poisons_and_pending_objects_are_deleted_one_by_one() -> None:
     space = space_of(10)
     space.keep(2, POISON)
     space.expect(3)
     assert not space.delete_arrays([2])
     assert not space.delete_arrays([3])
-    space.labels[1] = Label("x", ())
+    space.titles[1] = Title("x", ())
     assert not space.delete_arrays([1])
     assert space.delete(1)
-    assert space.labels == {}
+    assert space.titles == {}
 
 
 def test_who_waits_is_told_when_an_object_comes() -> None:
@@ -136,7 +136,7 @@ def test_what_is_on_offer_counts_and_is_given_once() -> None:
 
 def test_names_and_tags() -> None:
     space = space_of(1, 1, 1)
-    space.labels.update({1: Label("x", ("a", "b")), 2: Label("y", ("a",)), 3: Label("", ("x",)), 4: Label("x", ())})
+    space.titles.update({1: Title("x", ("a", "b")), 2: Title("y", ("a",)), 3: Title("", ("x",)), 4: Title("x", ())})
     assert space.named(["x"]) == [1, 3]  # 4 is not there
     assert space.named(["a"]) == [1, 2]
     assert space.named(["a", "x"]) == [1]
@@ -162,7 +162,7 @@ def test_each_owner_has_a_space() -> None:
 def test_the_limit_counts_what_is_held_and_what_is_expected() -> None:
     store = Store(100)
     number = store.load("digits", array(40), ["mnist"])
-    assert store.own.labels[number] == Label("digits", ("mnist",))
+    assert store.own.titles[number] == Title("digits", ("mnist",))
     store.space(ONE).expect(1, 50)
     store.check_room(10)
     with pytest.raises(LimitExceeded):

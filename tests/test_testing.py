@@ -44,7 +44,7 @@ async def test_one_more_peer_comes_in_by_dial() -> None:
     with anyio.fail_after(10):
         async with cluster("alice") as made, Worker("bob") as bob:
             await bob.join(await made.dial())
-            made.workers["alice"].load("digits", np.arange(3))
+            made.workers["alice"].load("digits", np.arange(3), release="always")
             alice, there = await made.driver.wait_for("alice", "bob")
             (digits,) = await alice.search("digits")
             np.testing.assert_array_equal(await digits.move(there).get(), [0, 1, 2])

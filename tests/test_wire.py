@@ -30,7 +30,7 @@ MESSAGES: Dict[int, Tuple[Any, Any]] = {
     ),
     wire.WELCOME: ((1, 4, EPOCH, PEER, [PEER], {}), wire.Welcome(1, 4, EPOCH, PEER, [PEER], {})),
     wire.PEERS: (([PEER], [(3, "goodbye")]), wire.Peers([PEER], [(3, "goodbye")])),
-    wire.GOODBYE: (("Refused", "the name is taken"), wire.Goodbye("Refused", "the name is taken")),
+    wire.GOODBYE: (("Refused", "the name is taken", 2), wire.Goodbye("Refused", "the name is taken", 2)),
     wire.PING: ((), None),
     wire.PONG: ((), None),
     wire.REFUSED: ((9, "UnknownPeer", "gone"), wire.Refused(9, "UnknownPeer", "gone")),
@@ -49,7 +49,7 @@ MESSAGES: Dict[int, Tuple[Any, Any]] = {
 }
 KINDS = sorted(MESSAGES)
 #: Fields without which a frame of that kind is understood: they came later, or are for those who have a key.
-OPTIONAL = {wire.HELLO: 2, wire.RESUME: 2}
+OPTIONAL = {wire.HELLO: 2, wire.RESUME: 2, wire.GOODBYE: 1}
 
 
 def only(message: bytes) -> Frame:
@@ -100,8 +100,9 @@ def test_a_field_too_few(kind: int) -> None:
 
 
 def test_fields_that_may_be_left_out() -> None:
-    hello, resume = (wire.parse(only(frame(kind, MESSAGES[kind][0][:-n]))) for kind, n in OPTIONAL.items())
+    hello, resume, goodbye = (wire.parse(only(frame(kind, MESSAGES[kind][0][:-n]))) for kind, n in OPTIONAL.items())
     assert (hello.key, hello.proof, resume.asked, list(resume.landed)) == (b"", b"", 0, [])
+    assert goodbye.retry is None
     peer = wire.parse(only(frame(wire.PEERS, ([PEER[:4]], [])))).joined[0]
     assert peer == PEER._replace(key=b"")
 

@@ -7,7 +7,7 @@ from typing import List, Optional
 
 import click
 
-NAMES = ("ca", "chaos", "conform", "demo", "keys", "ping", "relay", "token", "top", "worker")
+NAMES = ("ca", "chaos", "conform", "demo", "keys", "ping", "relay", "requests", "token", "top", "worker")
 
 
 class _Commands(click.Group):

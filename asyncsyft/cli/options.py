@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, TypeVar
 
 import click
+
+from ..limits import BYTES, COUNT, SECONDS, bounds
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,13 +38,19 @@ class Size(click.ParamType):  # type: ignore[type-arg]
 
     name = "size"
 
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
+
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
         """Raises: click.BadParameter."""
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(value), re.IGNORECASE)
         unit = _UNITS.get(found.group(2).lower()) if found else None
         if found is None or unit is None:
             self.fail(f"{value!r} is no number of bytes, such as 500MB or 8GiB", param, ctx)
-        return int(float(found.group(1)) * unit)
+        size = int(float(found.group(1)) * unit)
+        if size < self._least:
+            self.fail(f"{value!r} is too little", param, ctx)
+        return size
 
 
 class HostPort(click.ParamType):  # type: ignore[type-arg]
@@ -146,6 +155,107 @@ def common(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+# Limits.
+
+
+def _size(nbytes: int) -> str:
+    """A number of bytes as it may be typed."""
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        if nbytes and not nbytes % _UNITS[unit.lower()]:
+            return f"{nbytes // _UNITS[unit.lower()]}{unit}B"
+    return str(nbytes)
+
+
+def limits(kind: Any) -> Callable[[F], F]:
+    """An option for each bound of a class of ``limits``."""
+
+    def decorate(command: F) -> F:
+        for one in reversed(bounds(kind)):
+            about, least = one.metadata, one.metadata["least"]
+            types = {BYTES: Size(least), SECONDS: click.FloatRange(least), COUNT: click.IntRange(least)}
+            shown: Any = _size(one.default) if about["unit"] == BYTES else True
+            option = click.option(
+                f"--{one.name.replace('_', '-')}",
+                type=types[about["unit"]],
+                default=one.default,
+                show_default=shown,
+                metavar={BYTES: "SIZE", SECONDS: "SECONDS", COUNT: "N"}[about["unit"]],
+                help=about["text"],
+            )
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def taken(kind: Any, given: Dict[str, Any]) -> Dict[str, Any]:
+    """Those of the options that are bounds of a class, taken out of what was given."""
+    return {one.name: given.pop(one.name) for one in bounds(kind)}
+
+
+class Network(click.ParamType):  # type: ignore[type-arg]
+    """An IP address, or a network."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> str:
+        """Raises: click.BadParameter."""
+        try:
+            return str(ipaddress.ip_network(str(value)))
+        except ValueError:
+            self.fail(f"{value!r} is no address, such as 127.0.0.1, and no network, such as 10.0.0.0/8", param, ctx)
+
+
+class Origin(click.ParamType):  # type: ignore[type-arg]
+    """Where web pages come from: https://lab.example, or * for anywhere."""
+
+    name = "origin"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> str:
+        """Raises: click.BadParameter."""
+        if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+", str(value), re.IGNORECASE):
+            self.fail(f"{value!r} is no origin, such as https://lab.example", param, ctx)
+        return str(value)
+
+
+def visited(command: F) -> F:
+    """--origin and --trusted-proxy, of a command that listens."""
+    for option in (
+        click.option(
+            "--trusted-proxy",
+            type=Network(),
+            multiple=True,
+            help="A proxy (address or network) that says in X-Forwarded-For for whom it speaks; repeatable.",
+        ),
+        click.option(
+            "--origin",
+            type=Origin(),
+            multiple=True,
+            help="Web pages that may connect, such as https://lab.example; repeatable. Without it, none.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def figures(command: F) -> F:
+    """--metrics-token, of a command that tells of itself over HTTP."""
+    return click.option(
+        "--metrics-token",
+        metavar="TEXT",
+        envvar=[f"ASYNCSYFT_{command.__name__.upper()}_METRICS_TOKEN", "ASYNCSYFT_METRICS_TOKEN"],
+        help="What who reads /metrics and /status must show. Better in the variable ASYNCSYFT_METRICS_TOKEN.",
+    )(command)
+
+
+def draining(default: float) -> Callable[[F], F]:
+    """--drain, of a command that serves others."""
+    text = "How long SIGTERM lets what is under way take, at most. Ctrl-C, or a second signal, does not wait."
+    return click.option(
+        "--drain", type=click.FloatRange(0), default=default, show_default=True, metavar="SECONDS", help=text
+    )
 
 
 def called(command: F) -> F:

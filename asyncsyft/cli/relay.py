@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import anyio
 import click
 
 from ..identity import Key
+from ..limits import RelayLimits
 from ..metrics import Endpoints
 from ..peer import split_address
-from ..relay import MAX_PEERS, Relay
+from ..relay import DRAIN, Relay
 from . import options, security
 from .running import Signals, run
 
@@ -27,13 +28,10 @@ from .running import Signals, run
 @security.certificate("Certificate chain (PEM): serve wss:// with it. Files that are renewed are read again.")
 @security.admitting
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="The private key that says who this is.")
-@click.option(
-    "--metrics-token",
-    metavar="TEXT",
-    envvar=["ASYNCSYFT_RELAY_METRICS_TOKEN", "ASYNCSYFT_METRICS_TOKEN"],
-    help="What who reads /metrics and /status must show. Better in the variable ASYNCSYFT_METRICS_TOKEN.",
-)
-@click.option("--max-peers", type=click.IntRange(1), default=MAX_PEERS, show_default=True, help="Peers at once.")
+@options.figures
+@options.visited
+@options.limits(RelayLimits)
+@options.draining(DRAIN)
 @options.common
 def relay(loop: str, **given: Any) -> None:
     """Run a relay: drivers and workers dial it, and it passes on what they say.
@@ -48,7 +46,9 @@ def relay(loop: str, **given: Any) -> None:
     On the same port it answers GET /healthz, /readyz, /metrics (Prometheus) and /status (JSON). The last two want
     --metrics-token, if it is given: "Authorization: Bearer TOKEN".
 
-    Ctrl-C and SIGTERM end it: it says goodbye to its peers and closes. They dial again, and go on at the next one.
+    SIGTERM drains it: it lets nobody in any more, says goodbye to its peers, passes on what is under way, for --drain
+    SECONDS at most, and closes. Ctrl-C, and a second SIGTERM, close it at once. Its peers dial again, and go on at the
+    next one.
     """
     run(lambda signals: serve(signals, **given), loop)
 
@@ -62,26 +62,32 @@ async def serve(
     tls_key: Optional[str],
     tls_client_ca: Optional[str],
     metrics_token: Optional[str],
-    max_peers: int,
-    **door: Any,
+    origin: Sequence[str],
+    trusted_proxy: Sequence[str],
+    drain: float,
+    **given: Any,
 ) -> None:
     """Relay until a signal comes. Raises: OSError, ValueError, click.UsageError."""
+    limits = options.taken(RelayLimits, given)
     context = security.listening(tls_cert=tls_cert, tls_key=tls_key, tls_client_ca=tls_client_ca)
-    admission = security.admission(**door)
+    admission = security.admission(**given)
     endpoints = Endpoints(metrics_token or None, admission.insecure)
     relay = Relay(
         listen,
         admission=admission,
         key=Key.load(key) if key is not None else None,
         ssl=context,
-        max_peers=max_peers,
         process_request=endpoints,
+        origins=origin,
+        proxies=trusted_proxy,
+        **limits,
     )
     async with relay:
         endpoints.of(relay)
         click.echo(f"relay listening on {url_of(relay.address, context)}")
         security.warn(relay.address, admission)
         await signals.unless(anyio.sleep_forever)
+        await signals.drain(relay.drain, drain)
 
 
 def url_of(address: str, context: Optional[ssl.SSLContext]) -> str:

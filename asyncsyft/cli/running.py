@@ -40,6 +40,11 @@ class Signals:
             finally:
                 self._scope = outer
 
+    async def drain(self, drain: Callable[[float], Awaitable[None]], seconds: float) -> None:
+        """Finish what is under way if SIGTERM came, for so many seconds at most, or until another signal comes."""
+        if self.received == signal.SIGTERM:
+            await self.unless(lambda: drain(seconds))
+
     async def watch(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Wait for signals."""
         with anyio.open_signal_receiver(*SIGNALS) as signals:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any, Dict, Optional, Sequence
 
 import click
 
 from ..errors import AsyncSyftError, LinkError
+from ..limits import WorkerLimits
+from ..metrics import Endpoints, pages
 from ..peer import RESUME_GRACE
-from ..program import MAX_PLAN_STEPS
-from ..store import DEFAULT_LIMIT
 from ..tensor import Array, descriptor
-from ..worker import Worker
-from . import options, security
+from ..worker import DRAIN, Worker
+from . import options, releasing, security
 from .loading import read
 from .relay import url_of
 from .running import Signals, run
@@ -41,10 +42,8 @@ from .running import Signals, run
     metavar="NAME=FILE",
     help="Hold what is in this .npy, .npz or .csv file; repeatable. Each array of a .npz is called NAME.KEY.",
 )
+@releasing.options
 @click.option("--tag", multiple=True, metavar="TEXT", help="A tag on all that is loaded; repeatable.")
-@click.option(
-    "--limit", type=options.Size(), default=DEFAULT_LIMIT, show_default="8GiB", help="Bytes that it holds at most."
-)
 @click.option(
     "--keep",
     type=click.Path(dir_okay=False),
@@ -52,14 +51,14 @@ from .running import Signals, run
     help="Keep the tensors, plans and states that drivers name in this file, over a restart.",
 )
 @click.option(
-    "--max-plan-steps",
-    type=click.IntRange(min=1),
-    default=MAX_PLAN_STEPS,
-    show_default=True,
-    help="Steps of a plan; longer ones are refused.",
+    "--metrics", type=options.HostPort(), help="Answer GET /healthz, /readyz, /metrics and /status here: host:port."
 )
+@options.figures
+@options.visited
+@options.limits(WorkerLimits)
+@options.draining(DRAIN)
 @options.common
-def worker(loop: str, load: Sequence[str], tag: Sequence[str], **given: Any) -> None:
+def worker(loop: str, load: Sequence[str], **given: Any) -> None:
     """Run a worker: it holds tensors, and computes on them for drivers.
 
     \b
@@ -68,12 +67,23 @@ def worker(loop: str, load: Sequence[str], tag: Sequence[str], **given: Any) -> 
 
     Drivers find what it loaded by its name or its tags: await driver.worker("alice").search("scans").
 
+    They may compute on it, and it stays private, as all that is made of it does: what may leave, --release says.
+
+    \b
+      never           nothing
+      ask             what a person approves: see asyncsyft requests
+      aggregate:100   sums, means, variances and x.T @ y over all of its rows, if they are at least 100
+      training:100    what sums up at least 100 rows, such as a trained model; no shield against a hostile driver
+      always          all: it is not private
+      module:function what a function of your own says, given what is asked for (also FILE.py:function)
+
     With --listen, --authority, --known-peers, --revoked and --insecure say who may come in; without them, drivers of
     this machine. With --relay that is for the relay to say, and --known-peers names those with whom this worker speaks,
     sealed from end to end.
 
-    Ctrl-C and SIGTERM end it in peace. A relay that is lost is dialled again, for as long as it takes; if it refuses
-    the worker, that exits with 1.
+    SIGTERM drains it: it lets no new driver in, finishes what is under way, for --drain SECONDS at most, and ends.
+    Ctrl-C, and a second SIGTERM, do not wait. A relay that is lost is dialled again, for as long as it takes; if it
+    refuses the worker, that exits with 1.
     """
     if (given["relay"] is None) == (given["listen"] is None):
         raise click.UsageError("give --relay URL, or --listen host:port, and not both")
@@ -88,7 +98,7 @@ def worker(loop: str, load: Sequence[str], tag: Sequence[str], **given: Any) -> 
                 if key in arrays:
                     raise click.UsageError(f"--load {item}: there is a {key} already")
                 arrays[key] = array
-        await serve(signals, arrays, tag, **given)
+        await serve(signals, arrays, **given)
 
     run(main, loop)
 
@@ -96,37 +106,51 @@ def worker(loop: str, load: Sequence[str], tag: Sequence[str], **given: Any) -> 
 async def serve(
     signals: Signals,
     arrays: Dict[str, Array],
-    tags: Sequence[str],
     *,
     name: str,
+    tag: Sequence[str],
+    release: Sequence[str],
+    share: Sequence[str],
+    audit: Optional[str],
+    control: Optional[str],
     relay: Optional[str],
     listen: Optional[str],
-    limit: int,
     keep: Optional[str],
-    max_plan_steps: int,
     resume_grace: float,
+    drain: float,
+    metrics: Optional[str],
+    metrics_token: Optional[str],
     **who: Any,
 ) -> None:
     """Work until a signal comes. Raises: click.ClickException when the relay refuses the worker."""
+    bounds = {"resume_grace": resume_grace, **options.taken(WorkerLimits, who)}
     way = at_relay(relay, who) if relay is not None else at_home(who)
-    bounds: Dict[str, Any] = {"limit": limit, "max_plan_steps": max_plan_steps, "resume_grace": resume_grace}
-    worker = Worker(name, relay, listen=listen, keep=keep, **bounds, **way)
+    policies, shared = releasing.policies(list(arrays), release), releasing.shared(list(arrays), share)
+    control = releasing.control_at(name, control, policies.values())
+    worker = Worker(name, relay, listen=listen, keep=keep, audit=audit, control=control, **bounds, **way)
     for key, array in arrays.items():
         worker.store.check_room(array.nbytes)
-        worker.load(key, array, tags)
-    async with worker:
+        worker.load(key, array, tag, release=policies[key], share=key in shared)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(worker)
         where = f"at {relay}" if relay is not None else f"listening on {url_of(worker.address, way['ssl'])}"
         click.echo(f"worker {name} {where}")
         if relay is None:
             security.warn(worker.address, way["admission"])
         for key, array in arrays.items():
-            click.echo(f"  {key}  {descriptor(array.dtype)}  {array.shape}")
+            click.echo(f"  {key}  {descriptor(array.dtype)}  {array.shape}  release {policies[key].text}")
+        if metrics is not None:
+            endpoints = Endpoints(metrics_token or None)
+            address = await stack.enter_async_context(pages(endpoints, metrics))
+            endpoints.of(worker, address)
+            click.echo(f"figures at http://{address}/metrics")
         await signals.unless(lambda: lost(worker))
+        await signals.drain(worker.drain, drain)
 
 
 def at_relay(url: str, who: Dict[str, Any]) -> Dict[str, Any]:
     """What a worker is given that dials. Raises: OSError, ValueError, click.UsageError."""
-    security.only_for("--listen", who, "authority", "revoked", "insecure", "tls_client_ca")
+    security.only_for("--listen", who, "authority", "revoked", "insecure", "tls_client_ca", "origin", "trusted_proxy")
     shown = {name: who[name] for name in ("key", "token", "ca", "tls_cert", "tls_key")}
     return {"known_peers": who["known_peers"], **security.dialling(url, **shown)}
 
@@ -137,7 +161,8 @@ def at_home(who: Dict[str, Any]) -> Dict[str, Any]:
     tls = {name: who[name] for name in ("tls_cert", "tls_key", "tls_client_ca")}
     rules = {name: who[name] for name in ("authority", "known_peers", "revoked", "insecure")}
     context, admission = security.listening(**tls), security.admission(**rules)
-    return {"key": security.own_key(who["key"]), "ssl": context, "admission": admission}
+    visited = {"origins": who["origin"], "proxies": who["trusted_proxy"]}
+    return {"key": security.own_key(who["key"]), "ssl": context, "admission": admission, **visited}
 
 
 async def lost(worker: Worker) -> None:

@@ -13,6 +13,8 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
+#: What the workers let out of their digits: what sums up so many of them, such as a trained network.
+RELEASE = "training:100"
 #: Seconds for a process to say that it is there, and to end when it is asked to.
 START, END = 30.0, 5.0
 
@@ -30,10 +32,8 @@ async def cluster(files: Mapping[str, str], loop: str = "asyncio") -> AsyncItera
         if found is None:
             raise ChildProcessError(f"the relay does not say where it listens: {line!r}")
         for name, file in files.items():
-            load = f"digits={file}"
-            await stack.enter_async_context(
-                command("worker", "--name", name, "--relay", found[0], "--load", load, *words)
-            )
+            mine = ["--load", f"digits={file}", "--release", RELEASE]
+            await stack.enter_async_context(command("worker", "--name", name, "--relay", found[0], *mine, *words))
         yield found[0]
 
 

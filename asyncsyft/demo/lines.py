@@ -7,11 +7,11 @@ from typing import Callable
 import numpy as np
 
 from ..driver import RemoteWorker
-from ..errors import OpFailed
+from ..errors import OpFailed, Refused
 
 
 async def first_steps(alice: RemoteWorker, show: Callable[[object], None]) -> None:
-    """Send, add, get, delete, and an error that says where it comes from."""
+    """Send, add, get, delete, an error that says where it comes from, and data that does not leave."""
     x = await alice.send(np.array([1.0, 2.0, 3.0]))
     y = x + x * 10
     show(y)
@@ -22,4 +22,9 @@ async def first_steps(alice: RemoteWorker, show: Callable[[object], None]) -> No
     try:
         await (inverse + 1).get()
     except OpFailed as error:
+        show(error)
+    [digits] = await alice.search("digits.pixels")
+    try:
+        await digits[0].get()
+    except Refused as error:
         show(error)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..driver import Driver, connect
 from . import lines
-from .cluster import cluster
+from .cluster import RELEASE, cluster
 from .data import Digits, read, save, split
 from .train import ROUNDS, Federation, locally
 
@@ -31,6 +31,7 @@ class Result(NamedTuple):
     matches_local: int
     difference: float  # the largest, of any parameter
     rounds: int
+    released: str  # what leaves the workers of their digits
     steps: int
     messages_sent: int
     messages_received: int
@@ -82,6 +83,7 @@ async def demo(stage: Stage, file: Optional[Path] = None, loop: str = "asyncio")
         matches_local=int(same),
         difference=difference,
         rounds=ROUNDS,
+        released=RELEASE,
         round_trips=training.round_trips,
         seconds=round(seconds, 3),
         local_seconds=round(ended - start, 3),

@@ -43,7 +43,10 @@ class Show(Stage):
                     Text(f"    {' ' * (len(line) - len(line.lstrip()))}→ {results[index]}", style="green"),
                     soft_wrap=True,
                 )
-        self.console.print("\nA network learns digits; each worker holds half of them:\n", style="bold")
+        self.console.print(
+            "\nA network learns digits; each worker holds half of them, and lets out what sums up 100 or more:\n",
+            style="bold",
+        )
         self._progress.start()
 
     def progress(self, what: str, done: int, of: int, right: float) -> None:
@@ -66,6 +69,7 @@ def table(result: Result) -> Table:
         "test accuracy, trained at the workers": f"{result.accuracy:.1%}",
         "test accuracy, trained here with numpy": f"{result.local_accuracy:.1%}",
         f"parameters of both, to within {TOLERANCE:g}": f"{same} (largest difference {result.difference:.1g})",
+        "what the workers let out of their digits": result.released,
         "steps recorded and run at the workers": f"{result.steps:,}",
         "websocket messages, sent and received": f"{result.messages_sent:,} and {result.messages_received:,}",
         "round trips waited for": f"{result.round_trips:,}",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, List, Sequence, Set, Tuple, Union
+import math
+import time
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
+from ..compression import Policy
 from ..errors import Cancelled, LimitExceeded, Refused, RemoteError, RemoteProtocolError
 from ..program import BIND, CALL, DELETE, READ
 from ..protocol import Conversation, Served
@@ -13,6 +16,8 @@ from ..wire import MAX_ID, Failure
 
 #: Characters of an error's message that travel.
 MAX_TEXT = 1000
+#: Seconds for an element that a step touches, at the very least: a tenth of what it takes on most machines.
+FASTEST = 1e-10
 #: Objects that one search gives.
 MAX_FOUND = 1024
 
@@ -23,11 +28,14 @@ class Job:
     index = 0  # the next step
     plan_steps = 0  # steps of the plans that it called
     work = 0  # elements touched so far
+    cpu = 0.0  # seconds that threads spent on it
+    until = math.inf  # the CPU time, of the thread that it runs in, past which it has had its share
     announced: FrozenSet[int] = frozenset()  # puts whose tensor arrives in chunks
     outstanding = 0  # steps that are answered later: chunks, moves
     missing = 0  # pending objects that it is parked for
     lent: Sequence[int] = ()  # captured inputs that were deleted since and are lent to it while it runs
     finished = False
+    released: FrozenSet[int] = frozenset()  # steps whose values were private
     unwritten = -1  # the last step that changed what is kept on disk
 
     def __init__(
@@ -41,6 +49,11 @@ class Job:
         self.cancelled: Set[int] = set()  # one for all its life: a thread looks at it
         self.captured: Dict[int, Outcome] = {}  # inputs kept for it while it was parked
         self.made: Dict[int, None] = {}  # outputs, and states, that are pending because it was parked, in order
+
+    def check_time(self, cost: Optional[int] = None) -> None:
+        """Raises: LimitExceeded if its CPU time is over, or a step that touches so many elements must take longer."""
+        if time.thread_time() + (cost or 0) * FASTEST > self.until:
+            raise LimitExceeded("the program takes more CPU time than it may here (cpu_seconds)")
 
     @property
     def lane(self) -> int:
@@ -81,6 +94,15 @@ class Job:
         if self.space.taken + most > MAX_OBJECTS:
             raise LimitExceeded(f"one driver holds at most {MAX_OBJECTS} objects at a worker")
         return base, most
+
+    def compress(self, params: Mapping[str, Any]) -> None:
+        """Let the answers be compressed as a get asks. Raises: Refused."""
+        mode = params.get("compression")
+        if mode is not None:
+            try:
+                self.served.policy = Policy(mode, self.conversation.policy.bandwidth)
+            except ValueError as error:
+                raise Refused(str(error)) from None
 
     def fail(self, step: int, error: Exception, op: str, outs: Tuple[int, ...]) -> Failure:
         """A step went wrong: note it, and poison its results."""

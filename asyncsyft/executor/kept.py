@@ -10,9 +10,9 @@ from typing import Any, Dict, List, Tuple
 from .. import program, tensor
 from ..errors import LimitExceeded, Refused
 from ..keeping import Keepable, Key, Named, Record
+from ..privacy import Held
 from ..protocol import Conversation
-from ..store import Label, Store
-from ..tensor import Array
+from ..store import Store, Title
 from .job import Job
 from .plans import State, StoredPlan
 
@@ -38,18 +38,18 @@ def _keep(job: Job, store: Store, number: int, key: Key, held: Keepable) -> None
     job.unwritten = job.index
 
 
-def name(job: Job, store: Store, number: int, array: Array, label: Label) -> None:
+def name(job: Job, store: Store, number: int, value: Held, title: Title) -> None:
     """An object was given a name, which may be none. Raises: LimitExceeded."""
     if store.kept is None:
         return
     before = job.space.kept.get(number)
-    key = Key(owner_of(job.conversation), ARRAY, label.name)
-    if label.name:
-        _keep(job, store, number, key, Named(array, label.tags))
+    key = Key(owner_of(job.conversation), ARRAY, title.name)
+    if title.name:
+        _keep(job, store, number, key, Named(value, title.tags))
     if before is not None and before[0] != key:
         store.kept.drop(*before)
         job.unwritten = job.index
-        if not label.name:
+        if not title.name:
             del job.space.kept[number]
 
 
@@ -176,13 +176,12 @@ class Revive:
 
     def __call__(self, key: Key, record: Record) -> Keepable:
         """Raises: AsyncSyftError, TypeError, KeyError for what this worker cannot use."""
-        arrays = record.arrays
         if key.kind == ARRAY:
-            return Named(arrays[""], tuple(record.about["tags"]))
+            return Named(record.values()[""], tuple(record.about["tags"]))
         if key.kind == STATE:
-            made = State(key.name, arrays)
+            made = State(key.name, record.values())
             made.version, made.marks, made.key = record.about["version"], tuple(record.about["marks"]), key
             return made
-        packed, *constants = arrays.values()
+        packed, *constants = record.arrays.values()
         data = program.unpack_plan(tensor.raw(packed), self._store.max_plan_steps)
         return StoredPlan(data, constants, key.part)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
 from typing import Callable, Deque, Dict, Iterator, List, Optional, Protocol, Set, Tuple
 
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from .. import program, tensor, wire
 from ..errors import Cancelled, LimitExceeded, OpFailed, Refused, RemoteProtocolError
+from ..limits import WorkerLimits
+from ..privacy import Audit
 from ..program import Step
 from ..protocol import Conversation, Served
 from ..store import Outcome, Store
@@ -18,13 +21,16 @@ from ..wire import Buffer, ChunkOf, Program
 from .job import Job, raw_inputs, raw_op, raw_outs, raw_states
 from .moves import Moves
 from .quiet import Quiet
+from .releases import Releases
 from .run import run
 from .steps import LOOP_STEPS, loop_step
+from .turns import Turns
 
 logger = logging.getLogger(__name__)
 
 #: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
 COPIED = 1 << 12
+NO_LIMITS = WorkerLimits(cpu_seconds=0)
 _BARRIERS = frozenset((program.SEARCH, program.PLANS, program.RECALL))
 
 
@@ -52,9 +58,11 @@ class LaneQueue:
 class Executor:
     """Runs the programs of all conversations of one worker; a ``protocol.Server``."""
 
-    def __init__(self, store: Store, worker: str) -> None:
+    def __init__(self, store: Store, worker: str, limits: WorkerLimits = NO_LIMITS) -> None:
         self.store, self.worker = store, worker
-        self.moves = Moves(self)
+        self.moves, self.releases = Moves(self), Releases(self)
+        #: Where it is written down who asked for what, if anywhere.
+        self.audit: Optional[Audit] = None
         self.tasks: Optional[TaskGroup] = None
         #: Opens a conversation with another peer: its incarnation, and its public key if it must be sealed.
         self.converse: Optional[Callable[[bytes, bytes], Conversation]] = None
@@ -65,6 +73,9 @@ class Executor:
         #: What else is counted for ``stats``: how often its worker's links came back.
         self.counts: Callable[[], Dict[str, int]] = dict
         self.steps_run = 0
+        #: CPU time of one program, at most.
+        self.cpu_seconds = limits.cpu_seconds or math.inf
+        self.turns = Turns(limits)
         self._quiet = Quiet()
         self.jobs: Dict[Tuple[Conversation, int], Job] = {}
         self._lanes: Dict[Tuple[Conversation, int], LaneQueue] = {}
@@ -136,6 +147,7 @@ class Executor:
             job.space.resolve(entry[1], failure)
             self.answered_later(job)
         self.moves.cancel(job, step)
+        self.releases.cancel(job, step)
 
     def ended(self, conversation: Conversation) -> None:
         """A conversation is over: what was queued or arriving is dropped; the objects stay until they are released."""
@@ -144,6 +156,7 @@ class Executor:
         for key in [key for key in self._lanes if key[0] is conversation]:
             del self._lanes[key]
         self.moves.ended(conversation)
+        self.releases.ended(conversation)
         if self.sessions is not None:
             self.sessions.ended(conversation)
         # Another conversation of the same owner may wait for what will not come now.
@@ -168,7 +181,7 @@ class Executor:
             if step.op != program.PUT or not nbytes:
                 raise Refused("what comes in chunks is put, and not empty")
             job.check_new(step.outs)
-            self.store.check_room(nbytes)
+            self.store.check_room(nbytes, job.space)
             landing = tensor.Landing(dtype, shape)
         except Exception as error:  # noqa: BLE001 - a failure of this step alone; its chunks find no place to land
             job.fail(index, error, raw_op(raw), raw_outs(raw))
@@ -277,9 +290,13 @@ class Executor:
 
     async def _run_in_thread(self, lane: LaneQueue, job: Job) -> None:
         def work() -> None:
+            began = time.thread_time()
+            job.until = began + self.cpu_seconds - job.cpu
             Quiet().call(run, job, self.store, False)
+            job.cpu += time.thread_time() - began
+            job.until = math.inf
 
-        await anyio.to_thread.run_sync(work)
+        await self.turns.run(job.conversation, work)
         job.work = 0
         self._run(lane, job)
         self._advance(lane)
@@ -348,6 +365,8 @@ class Executor:
         conversation, served = job.conversation, job.served
         if conversation.ended is not None:
             return
+        if self.audit is not None:
+            self.releases.note_gets(job)
         for failure in job.failures:
             conversation.fail(served, failure)
         values: List[Tuple[int, str, Tuple[int, ...], int]] = []

@@ -13,7 +13,7 @@ import numpy as np
 from .. import program
 from ..errors import AsyncSyftError, Cancelled, LimitExceeded, Refused, UnknownPeer
 from ..protocol import Conversation, Request
-from ..store import MAX_OBJECTS, Outcome
+from ..store import MAX_OBJECTS, Outcome, Space
 from ..wire import INCARNATION_SIZE, KEY_SIZE, Failure
 from .job import Job
 
@@ -39,7 +39,7 @@ class Moves:
 
     def offer(self, job: Job, outcome: Outcome, params: Mapping[str, Any]) -> None:
         """Let the peer of that incarnation take this, once."""
-        ticket = (_bytes(params.get("to"), INCARNATION_SIZE), _bytes(params.get("ticket"), TICKET_SIZE))
+        ticket = self.check(params)
         claimer = self._claimers.pop(ticket, None)
         if claimer is None:
             if len(job.space.offers) >= MAX_OBJECTS or not job.space.offer(ticket, outcome):
@@ -47,6 +47,10 @@ class Moves:
         else:
             _give(*claimer, outcome)
             self._executor.answered_later(claimer[0])
+
+    def check(self, params: Mapping[str, Any]) -> Ticket:
+        """For whom an offer is. Raises: Refused."""
+        return _bytes(params.get("to"), INCARNATION_SIZE), _bytes(params.get("ticket"), TICKET_SIZE)
 
     def claim(self, job: Job, params: Mapping[str, Any]) -> None:
         """Answer with what is on offer for this peer under the ticket, now or when it is."""
@@ -94,9 +98,9 @@ class Moves:
         fetch.job.space.resolve(fetch.out, outcome)
         self._executor.answered_later(fetch.job)
 
-    def check_room(self, nbytes: int) -> None:
-        """Raises: LimitExceeded if the store has no room for that many bytes."""
-        self._executor.store.check_room(nbytes)
+    def check_room(self, nbytes: int, space: Space) -> None:
+        """Raises: LimitExceeded if the store has no room for that many bytes of this owner."""
+        self._executor.store.check_room(nbytes, space)
 
     # At either.
 
@@ -137,7 +141,7 @@ class Fetch(Request):
         try:
             if not isinstance(value, np.ndarray):
                 raise Refused("the source gave a document where a tensor was asked for")
-            self.moves.check_room(value.nbytes)
+            self.moves.check_room(value.nbytes, self.job.space)
         except (Refused, LimitExceeded) as error:
             self._fail(error)
         else:

@@ -6,7 +6,7 @@ It knows no jobs and no store: what a call may cost is told by its ``Code``, bef
 from __future__ import annotations
 
 from operator import length_hint
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from .. import ops
 from ..errors import AsyncSyftError, LimitExceeded, OpFailed, Refused, UnknownOp
 from ..keeping import Key, Record
 from ..ops import Spec
+from ..privacy import Held, Private
 from ..program import PlanData
 from ..tensor import Array
-from .compiling import FREE, ONE, Code, compile_plan
+from .compiling import FREE, ONE, Code, Instruction, compile_plan
 
 #: Signatures (shapes and dtypes of the inputs) that one plan is kept compiled for, and instructions of them together.
 MAX_CODES, MAX_INSTRUCTIONS = 64, 1 << 16
@@ -27,10 +28,12 @@ STEP_MEMORY = 512
 class State:
     """What plans of one model keep between calls: arrays by name, rebound and never written into."""
 
-    __slots__ = ("name", "arrays", "version", "marks", "key")
+    __slots__ = ("name", "arrays", "version", "marks", "key", "is_private")
 
-    def __init__(self, name: str, arrays: Dict[str, Array]) -> None:
+    def __init__(self, name: str, arrays: Dict[str, Held]) -> None:
         self.name, self.arrays = name, arrays
+        #: Whether any of its arrays is.
+        self.is_private = any(isinstance(array, Private) for array in arrays.values())
         self.version = 1
         #: By which drivers know it as their own, and under what it is kept beyond their lives, if it is.
         self.marks: Tuple[bytes, ...] = ()
@@ -54,9 +57,9 @@ class State:
     def record(self) -> Record:
         """As it is kept."""
         about = {"version": self.version, "marks": list(self.marks)}  # first: it may be updated meanwhile
-        return Record(about, self.arrays)
+        return Record.of(about, self.arrays)
 
-    def update(self, arrays: Dict[str, Array]) -> None:
+    def update(self, arrays: Mapping[str, Held]) -> None:
         """Bind names anew, all or none. Raises: Refused for another name, dtype or shape than it has."""
         for name, array in arrays.items():
             before = self.arrays.get(name)
@@ -67,6 +70,7 @@ class State:
                     f"{name!r} of the state {self.name!r} is {before.dtype}{list(before.shape)},"
                     f" not {array.dtype}{list(array.shape)}"
                 )
+        self.is_private |= any(isinstance(array, Private) for array in arrays.values())
         self.arrays = {**self.arrays, **arrays}
         self.version += 1
 
@@ -113,7 +117,7 @@ class StoredPlan:
         arrays = [np.frombuffer(self.data.pack(), np.uint8), *self.constants]
         return Record({}, {str(at): array for at, array in enumerate(arrays)})
 
-    def given(self, inputs: List[Array], state: Optional[State]) -> List[Array]:
+    def given(self, inputs: List[Any], state: Optional[State]) -> List[Any]:
         """The first registers of a call: the inputs and the state. Raises: Refused for a wrong number."""
         data = self.data
         if len(inputs) != data.inputs:
@@ -126,11 +130,11 @@ class StoredPlan:
             raise Refused(f"plan {data.name!r} needs a state with {missing[0]!r}")
         return inputs + [held[name] for name in data.state]
 
-    def code(self, given: Sequence[Array]) -> Optional[Code]:
+    def code(self, given: Sequence[Held]) -> Optional[Code]:
         """The plan compiled for what is given, if it was before."""
         return self._codes.get(tuple([(array.dtype, array.shape) for array in given]))
 
-    def compile(self, given: Sequence[Array]) -> Code:
+    def compile(self, given: Sequence[Held]) -> Code:
         """Compile for what is given. Raises: OpFailed naming the step whose inputs do not fit."""
         known = [*given, *self.constants, *self._literals]
         code = compile_plan(self.data, [Spec(array.dtype, array.shape) for array in known], self.failed)
@@ -140,17 +144,18 @@ class StoredPlan:
         self._codes[tuple([(array.dtype, array.shape) for array in given])] = code
         return code
 
-    def run(self, code: Code, given: List[Array], room: int) -> List[Any]:
+    def run(self, code: Code, given: List[Array], room: int, check: Optional[Callable[[], None]] = None) -> List[Any]:
         """The registers after a call; ``room`` bytes are left for results whose sizes only the data can tell.
 
-        Raises: OpFailed or LimitExceeded naming the step that raised.
+        ``check`` is called before each step, where it matters. Raises: OpFailed or LimitExceeded naming the step that
+        raised.
         """
         registers: List[Any] = [*given, *self.constants, *self._literals]
         registers += [None] * (code.registers - len(registers) - 1)
         registers.append(room)
         instructions = iter(code.instructions)
         try:
-            for function, out, one, two in instructions:
+            for function, out, one, two in instructions if check is None else _checked(instructions, check):
                 if two >= 0:
                     registers[out] = function(registers[one], registers[two])
                 elif two == FREE:
@@ -172,3 +177,9 @@ class StoredPlan:
         if isinstance(error, LimitExceeded):
             return LimitExceeded(message, op=op)
         return OpFailed(message, op=op, kind=type(error).__name__)
+
+
+def _checked(instructions: Iterator[Instruction], check: Callable[[], None]) -> Iterator[Instruction]:
+    for instruction in instructions:
+        check()
+        yield instruction

@@ -5,31 +5,26 @@ Small element-wise steps take a short way; everything else is checked, inferred 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
 from .. import ops, program, tensor
-from ..compression import Policy
 from ..errors import Cancelled, Refused, RemoteError, UnknownObject, UnknownOp
+from ..privacy import Held
 from ..program import DELETE, GET, Step
 from ..store import MAX_OBJECTS, Store
-from ..tensor import Array
-from ..wire import MAX_ID, Failure
-from . import kept
+from ..wire import MAX_ID
+from . import guarded, kept
 from .compiling import own
+from .finding import Heavy, IsPrivate, NeedsLoop, Poisoned, count_work, held, held_inputs, open_inputs
+from .guarded import check_outs, prepared
 from .job import Job, raw_op, raw_outs
 from .plans import STEP_MEMORY, State, StoredPlan
 from .steps import LOOP_STEPS
 
-T = TypeVar("T")
-
-#: Elements touched by one step, and by the steps of one program together, above which a thread takes over: about
-#: 200 us of element-wise work, where a hop to a thread costs 40-100 us.
-HEAVY_STEP = 1 << 17
-HEAVY_PROGRAM = 1 << 18
-#: Steps, and packed bytes, of a plan that are checked or compiled in a thread: about 2 ms.
-LONG, LONG_PACKED = 500, 8000
+#: Packed bytes of a plan that are checked in a thread: about 2 ms.
+LONG_PACKED = 8000
 #: Elements up to which a step takes the short way.
 SMALL = 1 << 12
 
@@ -40,14 +35,6 @@ _SHORT: Dict[str, Callable[..., Any]] = {
 }
 
 
-class Heavy(Exception):
-    """A step is too much for the loop."""
-
-
-class NeedsLoop(Exception):
-    """A step is none of arrays alone, or names an object that is on its way."""
-
-
 def run(job: Job, store: Store, inline: bool) -> bool:
     """Run steps from ``job.index`` on; False if it stopped before one that is not for here; ``job.index`` says which.
 
@@ -55,7 +42,7 @@ def run(job: Job, store: Store, inline: bool) -> bool:
     """
     space, steps, values, cancelled, short = job.space, job.steps, job.values, job.cancelled, _SHORT
     objects, poisons, pending, count = space.objects, space.poisons, space.pending, len(steps)
-    room, grown = store.limit - store.nbytes, 0
+    room, grown = store.room(space), 0
     index = job.index
     while index < count:
         step = steps[index]
@@ -99,7 +86,7 @@ def run(job: Job, store: Store, inline: bool) -> bool:
             _step(job, store, step, inline)
         except (Heavy, NeedsLoop):
             return False
-        room, grown = store.limit - store.nbytes, 0
+        room, grown = store.room(space), 0
         index += 1
     job.index = index
     space.grow(grown)
@@ -117,70 +104,53 @@ def _step(job: Job, store: Store, raw: Any, inline: bool) -> None:
         if job.index in job.cancelled:
             raise Cancelled("cancelled before it began")
         job.check_new(outs)
-        special = _SPECIAL.get(op)
-        if special is not None:
-            special(job, store, step)
-        elif op in _CAN_BE_HEAVY:
-            _CAN_BE_HEAVY[op](job, store, step, inline)
-        elif op in ops.OPS:
-            _apply(job, store, step, inline)
-        elif op in LOOP_STEPS:
-            raise NeedsLoop
-        else:
-            raise UnknownOp(f"no such op: {op[:60]!r}")
+        try:
+            _do(job, store, step, inline)
+        except IsPrivate:
+            guarded.do(job, store, step, inline)
     except (Heavy, NeedsLoop):
         raise
-    except _Poisoned as poisoned:
+    except Poisoned as poisoned:
         job.skip(job.index, poisoned.cause, outs, answer=op in _NO_RESULT)
     except Exception as error:  # noqa: BLE001 - whatever an op raises on hostile input is a failure of this step alone
         within = error.op if isinstance(error, RemoteError) else None  # a plan says which of its steps it was
         job.fail(job.index, error, within or op, outs)
 
 
-class _Poisoned(Exception):
-    def __init__(self, cause: Failure) -> None:
-        self.cause = cause
-
-
-def _inputs(job: Job, inputs: Sequence[Union[int, Array]]) -> List[Array]:
-    """The arrays that a step reads. Raises: UnknownObject, NeedsLoop if one is pending, _Poisoned."""
-    arrays = []
-    for item in inputs:
-        found: Any = item if type(item) is not int else job.space.outcome(item)
-        if found is None and job.is_awaited(item):  # type: ignore[arg-type]
-            raise NeedsLoop
-        if isinstance(found, np.ndarray):
-            arrays.append(found)
-            continue
-        if found is None:
-            raise UnknownObject(f"no object {item}: it was never made, or is deleted")
-        if isinstance(found, Failure):
-            raise _Poisoned(found)
-        raise Refused(f"object {item} is no tensor")
-    return arrays
+def _do(job: Job, store: Store, step: Step, inline: bool) -> None:
+    op = step.op
+    special = _SPECIAL.get(op)
+    if special is not None:
+        special(job, store, step)
+    elif op in _CAN_BE_HEAVY:
+        _CAN_BE_HEAVY[op](job, store, step, inline)
+    elif op in ops.OPS:
+        _apply(job, store, step, inline)
+    elif op in LOOP_STEPS:
+        raise NeedsLoop
+    else:
+        raise UnknownOp(f"no such op: {op[:60]!r}")
 
 
 def _apply(job: Job, store: Store, step: Step, inline: bool) -> None:
     op = ops.OPS[step.op]
-    arrays = _inputs(job, step.inputs)
+    arrays = open_inputs(job, step.inputs)
     cost = op.cost(arrays, step.params)
     if op.expands or any(a.shape != arrays[0].shape for a in arrays):
         specs = ops.infer(step.op, tuple(map(ops.spec_of, arrays)), step.params)
         nbytes = sum(spec.nbytes or 0 for spec in specs)
         cost = max(cost, nbytes >> 3)
-        store.check_room(nbytes)
+        store.check_room(nbytes, job.space)
     elif cost > SMALL:
-        store.check_room(arrays[0].nbytes)
-    job.work += cost
-    if inline and (cost > HEAVY_STEP or job.work > HEAVY_PROGRAM):
-        raise Heavy
+        store.check_room(arrays[0].nbytes, job.space)
+    count_work(job, cost, inline)
     results = op.run(*arrays, **step.params)
     if not isinstance(results, (tuple, list)):
         results = (results,)
     if len(results) != len(step.outs):
         raise Refused(f"{step.op} gives {len(results)} results where the step names {len(step.outs)}")
     mine = [own(result) for result in results]
-    store.check_room(sum([result.nbytes for result in mine]))
+    store.check_room(sum([result.nbytes for result in mine]), job.space)
     for out, result in zip(step.outs, mine):
         job.space.keep(out, result)
 
@@ -192,7 +162,7 @@ def _put(job: Job, store: Store, step: Step) -> None:
     params = step.params
     (out,) = step.outs
     dtype, shape, nbytes = tensor.check_descr(params.get("dtype"), params.get("shape"))
-    store.check_room(nbytes)
+    store.check_room(nbytes, job.space)
     at = params.get("at")
     if type(at) is not int or at < 0 or at & 7 or at + nbytes > len(job.body):
         raise Refused(f"a put of {nbytes} bytes at {at!r:.20} of a body of {len(job.body)}")
@@ -200,13 +170,8 @@ def _put(job: Job, store: Store, step: Step) -> None:
 
 
 def _get(job: Job, store: Store, step: Step) -> None:
-    (array,) = _inputs(job, step.inputs)
-    mode = step.params.get("compression")
-    if mode is not None:
-        try:
-            job.served.policy = Policy(mode, job.conversation.policy.bandwidth)
-        except ValueError as error:
-            raise Refused(str(error)) from None
+    (array,) = open_inputs(job, step.inputs)
+    job.compress(step.params)
     job.values.append((job.index, array))
 
 
@@ -225,14 +190,14 @@ def _delete(job: Job, store: Store, step: Step) -> None:
 def _plan(job: Job, store: Store, step: Step, inline: bool) -> None:
     """Store a plan: inputs are its packed form, as bytes in a tensor, and its constants."""
     (out,) = step.outs
-    packed, *constants = _inputs(job, step.inputs)
+    packed, *constants = open_inputs(job, step.inputs)
     if packed.dtype != np.uint8 or packed.ndim != 1 or not packed.flags.c_contiguous:
         raise Refused("a plan comes as a tensor of bytes")
     if inline and packed.nbytes > LONG_PACKED:
         raise Heavy
     data = program.unpack_plan(tensor.raw(packed), store.max_plan_steps)
     plan = StoredPlan(data, constants, kept.about(step.params))
-    store.check_room(len(data.steps) * STEP_MEMORY)  # its constants are held already, and shared
+    store.check_room(len(data.steps) * STEP_MEMORY, job.space)  # its constants are held already, and shared
     kept.plan(job, store, out, plan)
     job.space.keep(out, plan)
 
@@ -242,34 +207,20 @@ def _state(job: Job, store: Store, step: Step) -> None:
     names, name = step.params.get("names"), step.params.get("name")
     if type(name) is not str or len(name) > program.MAX_NAME:
         raise Refused(f"a state has a name of at most {program.MAX_NAME} characters")
-    state = kept.marked(State(name, _by_name(names, _inputs(job, step.inputs))), step.params)
+    state = kept.marked(State(name, _by_name(names, held_inputs(job, step.inputs))), step.params)
     job.space.keep(out, kept.state(job, store, out, state))
 
 
-def _by_name(names: Any, arrays: List[Array]) -> Dict[str, Array]:
+def _by_name(names: Any, arrays: List[Held]) -> Dict[str, Held]:
     names = program.check_names(names)
     if len(names) != len(arrays):
         raise Refused(f"{len(names)} names for {len(arrays)} arrays")
     return dict(zip(names, arrays))
 
 
-def _held(job: Job, number: Any, kind: Type[T]) -> T:
-    """The plan or the state of that id. Raises: UnknownObject, Refused, NeedsLoop if it is pending, _Poisoned."""
-    found = job.space.outcome(number) if type(number) is int else None
-    if type(number) is int and job.space.pending and job.is_awaited(number):
-        raise NeedsLoop
-    if found is None:
-        raise UnknownObject(f"no object {number!r:.40}: it was never made, or is deleted")
-    if isinstance(found, Failure):
-        raise _Poisoned(found)
-    if not isinstance(found, kind):
-        raise Refused(f"object {number} is no {kind.__name__}")
-    return found
-
-
 def _read(job: Job, store: Store, step: Step) -> None:
     (number,) = step.inputs
-    arrays = _held(job, number, State).arrays
+    arrays = held(job, number, State).arrays
     names = program.check_names(step.params.get("names"))
     if len(names) != len(step.outs) or any(name not in arrays for name in names):
         raise Refused("a read names as many arrays of the state as it has results")
@@ -279,35 +230,26 @@ def _read(job: Job, store: Store, step: Step) -> None:
 
 def _bind(job: Job, store: Store, step: Step) -> None:
     number, *rest = step.inputs
-    state = _held(job, number, State)
-    state.update(_by_name(step.params.get("names"), _inputs(job, rest)))
+    state = held(job, number, State)
+    state.update(_by_name(step.params.get("names"), held_inputs(job, rest)))
     kept.changed(job, store, state)
 
 
 def _call(job: Job, store: Store, step: Step, inline: bool) -> None:
     """Run a stored plan: inputs are the plan, its state if ``params`` say that it has one, and the plan's inputs."""
     number, *rest = step.inputs
-    plan = _held(job, number, StoredPlan)
-    state = _held(job, rest.pop(0), State) if step.params.get("state") and rest else None
-    given = plan.given(_inputs(job, rest), state)
-    if len(step.outs) != len(plan.data.outputs):
-        raise Refused(f"plan {plan.data.name!r} has {len(plan.data.outputs)} results, the call names {len(step.outs)}")
-    code = plan.code(given)
-    if code is None:
-        if inline and len(plan.data.steps) > LONG:
-            raise Heavy
-        code = plan.compile(given)
-    job.work += code.cost or 0
-    if inline and (code.cost is None or code.cost > HEAVY_STEP or job.work > HEAVY_PROGRAM):
-        raise Heavy
-    room = store.limit - store.nbytes
-    if code.peak > room:
-        store.check_room(code.peak)
-    registers = plan.run(code, given, room)
+    plan = held(job, number, StoredPlan)
+    state = held(job, rest.pop(0), State) if step.params.get("state") and rest else None
+    if state is not None and state.is_private:
+        raise IsPrivate
+    given = plan.given(open_inputs(job, rest), state)
+    check_outs(plan, step)
+    code, room = prepared(job, store, plan, given, inline)
+    registers = plan.run(code, given, room, None if inline else job.check_time)
     job.plan_steps += len(plan.data.steps)
     results = [own(registers[place]) for place in code.outputs]
     if code.cost is None:
-        store.check_room(sum([result.nbytes for result in results]))
+        store.check_room(sum([result.nbytes for result in results]), job.space)
     if code.updates and state is not None:
         state.update({name: own(registers[place]) for name, place in code.updates.items()})
         kept.changed(job, store, state)
@@ -338,5 +280,7 @@ _NO_RESULT = frozenset(
         program.RECALL,
         program.MOVE,
         program.CLAIM,
+        program.ALLOW,
+        program.DISALLOW,
     )
 )

@@ -9,17 +9,18 @@ import errno
 import os
 import sqlite3
 import zlib
-from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import msgpack
 import numpy as np
 
 from .. import tensor
 from ..errors import AsyncSyftError, LimitExceeded
+from ..privacy import Guard, Held, Private, public
 from ..tensor import Array
 
-#: How the file says that it is one of these, and in which form.
-APPLICATION_ID, FORMAT_VERSION = 0x61737966, 1
+#: How the file says that it is one of these, and in which form. Form 1 knew nothing that is private.
+APPLICATION_ID, FORMAT_VERSION = 0x61737966, 2
 #: Bytes of an array in one row: SQLite takes at most 10^9, and copies a row while Python stands still (about 0.05 ms).
 PIECE = 1 << 18
 #: Bytes to which the log beside the file shrinks once it was written back.
@@ -31,7 +32,6 @@ _TABLES = (
     "CREATE TABLE pieces (kept INTEGER, at INTEGER, data BLOB, crc INTEGER)",
     "CREATE INDEX pieces_of ON pieces (kept, at)",
     f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {FORMAT_VERSION}",
 )
 
 
@@ -49,6 +49,18 @@ class Record(NamedTuple):
 
     about: Dict[str, Any]
     arrays: Dict[str, Array]
+
+    @classmethod
+    def of(cls, about: Dict[str, Any], values: Mapping[str, Held]) -> Record:
+        """Of values of which some are private: what guards them is kept with them."""
+        guards = {name: value.guard.plain() for name, value in values.items() if isinstance(value, Private)}
+        arrays = {name: public(value) for name, value in values.items()}
+        return cls({**about, "guards": guards} if guards else about, arrays)
+
+    def values(self) -> Dict[str, Held]:
+        """The opposite of ``of``. Raises: TypeError, KeyError, ValueError."""
+        guards = {name: Guard.of(plain) for name, plain in self.about.get("guards", {}).items()}
+        return {name: Private(a, guards[name]) if name in guards else a for name, a in self.arrays.items()}
 
 
 class File:
@@ -78,8 +90,8 @@ class File:
         if not (is_new and application == version == 0):
             if application != APPLICATION_ID:
                 raise ValueError(f"{self.path} is a database of something else than asyncsyft")
-            if version != FORMAT_VERSION:
-                raise ValueError(f"{self.path} has form {version}, and this asyncsyft knows {FORMAT_VERSION} alone")
+            if not 1 <= version <= FORMAT_VERSION:
+                raise ValueError(f"{self.path} has form {version}, and this asyncsyft knows {FORMAT_VERSION} at most")
         (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if problem != "ok":
             raise ValueError(f"{self.path} is damaged: {problem}")
@@ -89,6 +101,7 @@ class File:
         db.execute("BEGIN EXCLUSIVE")
         for statement in _TABLES if is_new else ():
             db.execute(statement)
+        db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         db.execute("COMMIT")
 
     def load(self, room: int) -> Iterator[Tuple[Key, Record]]:

@@ -14,7 +14,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from ..errors import OpFailed
-from ..tensor import Array
+from ..privacy import Held
 from .file import File, Key, Record
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Keepable(Protocol):
 class Named(NamedTuple):
     """A tensor that a driver gave a name, with its tags."""
 
-    array: Array
+    array: Held
     tags: Tuple[str, ...]
 
     @property
@@ -49,7 +49,7 @@ class Named(NamedTuple):
 
     def record(self) -> Record:
         """The tags, and the array."""
-        return Record({"tags": list(self.tags)}, {"": self.array})
+        return Record.of({"tags": list(self.tags)}, {"": self.array})
 
 
 class Keeping:

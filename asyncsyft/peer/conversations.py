@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 import anyio
@@ -73,7 +74,7 @@ class Conversations:
         talk.to = info.number
         road.conversations[info.number] = talk
         self.roads[talk] = road
-        talk.wake = lambda: road.link.ready(talk)
+        talk.wake = partial(road.link.ready, talk)
         talk.pump = road.link.transport.pump
         if talk.generation:
             self.resumed += 1
@@ -220,6 +221,8 @@ class Conversations:
             problem = "that life has another key"
         elif talk is not None and self.sealing.is_due(talk) and not is_sealed:
             problem = "that conversation is sealed"
+        elif not self.peer.welcomes(resume.mine):
+            problem = f"{self.peer.name} is about to end: come back when it was started anew"
         else:
             return self._go_on(road, info, talk, frame, resume)
         self._refuse(road, frame, problem)

@@ -121,6 +121,7 @@ def on_goodbye(peer: Peer, road: Road, frame: Frame, message: Goodbye) -> None:
         road.link.error = road.link.error or error
     else:
         road.link.error = road.link.error or LinkClosed(f"the relay said goodbye: {message.reason}")
+        road.retry = message.retry
 
 
 def on_ping(peer: Peer, road: Road, frame: Frame, message: None) -> None:

@@ -94,6 +94,7 @@ class Peer:
         self.slot = slot_class()
         self.tasks: TaskGroup
         self.closing = False
+        self.draining = False  # it goes on with whom it knows, and begins nothing with others
         self.redials = 0
         #: Told when a peer is there that was not, or is again.
         self.on_joined: Callable[[Road, PeerInfo], None] = lambda road, info: None
@@ -149,6 +150,10 @@ class Peer:
             self._open_roads -= 1
             if self._drained is not None and not self._open_roads:
                 self._drained.set(None)
+
+    def welcomes(self, life: bytes) -> bool:
+        """Whether a peer of that incarnation may come in: while this one drains, only who has something here."""
+        return not self.draining or life in self.conversations.by_life
 
     async def quiet(self) -> None:
         """Return when all that the conversations owe has left; their ends give credit for it."""

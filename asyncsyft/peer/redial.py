@@ -69,16 +69,17 @@ class Redialling:
                 return
             logger.warning("%s: link to %s lost, dialling again: %s", self.peer.name, road.where, lost)
             try:
-                road = await self._again()
+                road = await self._again(min(road.retry or 0, LONGEST_PAUSE))
             except Refused as error:
                 self._give_up(error)
                 return
             self.peer.redials += 1
             logger.info("%s: linked to %s again", self.peer.name, road.where)
 
-    async def _again(self) -> Road:
+    async def _again(self, least: float) -> Road:
         for pause in pauses():
-            await anyio.sleep(pause)
+            await anyio.sleep(max(pause, least * (0.5 + random.random() / 2)))
+            least = 0
             try:
                 return await self.begin()
             except (LinkClosed, TimeoutError, OSError) as error:

@@ -40,6 +40,7 @@ class Road:
         self.pings: Dict[int, Tuple[int, Slot[None]]] = {}  # by id: to whom, and who waits
         self.token: Optional[str] = None  # shown in the hello, where a relay asks for one
         self.hello: Optional[Hello] = None  # as it was said here
+        self.retry: Optional[int] = None  # seconds after which a relay that said goodbye expects to be there again
         self.greeted = slot()
         self.ended = slot()
 

@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 
 from .. import ops, program, tensor
-from ..errors import RemoteError, RemoteProtocolError
+from ..errors import RemoteError, RemoteProtocolError, in_short
 from ..ops import Spec
 from ..program import PlanData
 from ..remote.failures import Origin
@@ -159,7 +159,7 @@ def from_bytes(data: bytes) -> Loaded:
         MemoryError,
         RecursionError,
     ) as e:
-        raise RemoteProtocolError(f"no plan: {e!r:.200}") from None
+        raise RemoteProtocolError(f"no plan: {in_short(e)}") from None
     except RemoteError as error:
         raise RemoteProtocolError(f"no plan: {error}") from None
 

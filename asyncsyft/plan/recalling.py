@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple
 import msgpack
 
 from .. import program, tensor
-from ..errors import AsyncSyftError, RemoteProtocolError, UnknownObject
+from ..errors import AsyncSyftError, RemoteProtocolError, UnknownObject, in_short
 from ..remote import Recorder
 from ..remote.handle import Place
 from ..tensor import Array
@@ -63,7 +63,7 @@ async def fetch(worker: Place, name: str) -> Fetched:
     except AsyncSyftError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RemoteProtocolError(f"{worker.name} keeps something else than a plan: {error!r:.200}") from None
+        raise RemoteProtocolError(f"{worker.name} keeps something else than a plan: {in_short(error)}") from None
     finally:
         recorder.forgotten.extend(ids)
 

@@ -16,6 +16,9 @@ from .lane import Lane, Request, Served
 from .resuming import Resuming
 from .sending import MAX_UNSEEN
 
+#: Values that are read together at most.
+ALIKE = 256
+
 
 class Conversation(Resuming):
     """One end of what two peers have between them. ``mine`` and ``theirs`` are the incarnations of the two lives."""
@@ -185,20 +188,40 @@ class Conversation(Resuming):
 
 
 def _give(request: Request, values: List[Tuple[int, str, List[int], int]], body: memoryview) -> None:
-    """Tell a request the values that it still wants. Raises: RemoteProtocolError."""
-    end, form = len(body), (None, None)  # type: int, Tuple[Any, Any]
-    for step, descr, shape, offset in values:
+    """Tell a request its values. Raises: RemoteProtocolError."""
+    found: List[Tuple[int, Any]] = []
+    at, end = 0, len(body)
+    while at < len(values):
+        step, descr, shape, offset = values[at]
         if not request.wants(step):
+            at += 1
             continue
-        if (descr, shape) != form:  # most values of a frame are alike
-            dtype, dims, nbytes = _checked(descr, shape)
-            form = descr, shape
-        if offset + nbytes > end or offset & 7:
-            raise RemoteProtocolError(f"a value of {nbytes} bytes at {offset} in a body of {end}")
+        dtype, dims, nbytes = _checked(descr, shape)
+        stride = nbytes + 7 & ~7
+        count = _alike(values, at, stride) if descr != wire.DOCUMENT else 1
+        if offset & 7 or offset + (count - 1) * stride + nbytes > end:
+            raise RemoteProtocolError(f"{count} values of {nbytes} bytes from {offset} on in a body of {end}")
         if descr == wire.DOCUMENT:
-            request.value(step, wire.document(body[offset : offset + nbytes]))
+            found.append((step, wire.document(body[offset : offset + nbytes])))
+        elif count == 1:
+            found.append((step, tensor.copy_at(dtype, dims, nbytes, body, offset)))
         else:
-            request.value(step, tensor.copy_at(dtype, dims, nbytes, body, offset))
+            arrays = tensor.copies_at(dtype, dims, nbytes, body, offset, stride, count)
+            found.extend(zip([value[0] for value in values[at : at + count]], arrays))
+        at += count
+    request.gave(found)
+
+
+def _alike(values: List[Tuple[int, str, List[int], int]], at: int, stride: int) -> int:
+    """How many values from that one on are of its form, and lie one behind the other, as most of a frame do."""
+    _, descr, shape, due = values[at]
+    count = 1
+    for _, other, dims, offset in values[at + 1 : at + ALIKE]:
+        due += stride
+        if offset != due or other != descr or dims != shape:
+            break
+        count += 1
+    return count
 
 
 def _checked(descr: str, shape: List[int]) -> Tuple[tensor.DType, Tuple[int, ...], int]:

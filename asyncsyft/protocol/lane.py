@@ -72,6 +72,12 @@ class Request:
     def value(self, step: int, value: Any) -> None:
         """Step ``step`` gave this: an array, or a document."""
 
+    def gave(self, found: List[Tuple[int, Any]]) -> None:
+        """Steps gave these values: as ``value``, of those that are wanted."""
+        for step, value in found:
+            if self.wants(step):
+                self.value(step, value)
+
     def failed(self, failure: Failure) -> None:
         """A step failed at the far end."""
 

@@ -117,8 +117,8 @@ class Sending:
         """
         if self.ended is not None:
             raise fresh(self.ended)
-        chunked = [step for step, _ in request.chunks]
-        policy = self._policy(request) if self._they_expand else None
+        chunked = [step for step, _ in request.chunks] if request.chunks else []
+        policy = self._policy(request) if body else None
         parcel = request.parcel = Parcel(wire.PROGRAM, lane, (self.seen, steps, chunked), body, 0, policy)
         (self.lanes.get(lane) or self.lane(lane)).queue.append((request, parcel))
         self.ready()
@@ -139,7 +139,7 @@ class Sending:
 
     def values(self, served: Served, values: List[Tuple[int, str, Tuple[int, ...], int]], body: List[Buffer]) -> None:
         """Answer steps with small tensors and documents: (step, descriptor, shape, offset in the body) each."""
-        policy = self._policy(served) if self._they_expand else None
+        policy = self._policy(served)
         self._answer(served, Parcel(wire.VALUES, served.lane, (self.seen, values), body, 0, policy))
 
     def _answer(self, served: Served, what: Union[Parcel, Chunks]) -> None:
@@ -219,13 +219,14 @@ class Sending:
             request = self._resending.popleft()
             assert request.parcel is not None
             used += self._send(self.lane(request.parcel.lane), out, request, request.parcel, last=True)
-        for lane in list(self._turns):
-            while used < budget:
+        for lane in tuple(self._turns):
+            while used < budget and (lane.queue or lane.bulk or lane.refill is not None):
                 size = self._take_one(lane, out)
                 if not size:
                     break
                 used += size
-        self._turns.rotate(-1)
+        if len(self._turns) > 1:
+            self._turns.rotate(-1)
         return used + self._take_answers(out) if self._answers_due else used
 
     def _take_control(self, out: List[Buffer], budget: int) -> int:
@@ -303,7 +304,9 @@ class Sending:
             self._leave(owner, lane)  # type: ignore[arg-type]
         lane.sent += parcel.charge
         lane.passed += parcel.size
-        return self._write(parcel, out, owner.id, flags)
+        if self.seal is not None:
+            return self.seal.write(parcel, out, self.to, owner.id, flags)
+        return parcel.write(out, self.to, owner.id, 0, flags)
 
     def _write(self, parcel: Parcel, out: List[Buffer], number: int, flags: int = 0) -> int:
         if self.seal is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .member import MAX_PIECE, PEERS_TOGETHER, Member, Outbox
-from .relay import EXEMPT_ROOM, MAX_FROM_ONE, MAX_PEERS, MAX_WAITING, Relay
+from .relay import DRAIN, EXEMPT_ROOM, MAX_FROM_ONE, MAX_WAITING, Relay
 
 __all__ = [
+    "DRAIN",
     "EXEMPT_ROOM",
     "MAX_FROM_ONE",
-    "MAX_PEERS",
     "MAX_PIECE",
     "MAX_WAITING",
     "PEERS_TOGETHER",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Deque, Dict, List, Optional, Set
 
@@ -11,6 +13,7 @@ import anyio
 from .. import wire
 from ..errors import RemoteProtocolError
 from ..identity import Challenge, Grant
+from ..limits import Bucket
 from ..link import Link
 from ..transport import Buffer, Transport
 from ..waiting import Slot
@@ -19,12 +22,20 @@ from ..wire import HEADER, HEADER_SIZE, Parcel, PeerInfo
 if TYPE_CHECKING:
     from .relay import Relay
 
+logger = logging.getLogger(__name__)
+
 #: Frames in a row go on as one piece up to this size, so that pieces and the little beside them fit a message.
 MAX_PIECE = wire.MAX_FRAME + wire.CHUNK
 #: Peers listed in one frame, so that it stays small.
 PEERS_TOGETHER = 500
 #: What is counted of each link, beside frames.
 COUNTED = ("messages_sent", "messages_received", "bytes_sent", "bytes_received")
+#: What a frame for the relay itself counts: it is answered, where others are passed on.
+OWN_WEIGHT = 20
+#: Frames, and bytes, that a peer may send before the time is looked at.
+A_WHILE, A_LOT = 1000, 1 << 20
+#: Seconds that a peer is not read from at a time, at most: its pongs are to be heard too.
+LONGEST_HOLD = 5.0
 #: Incarnations that one peer may wait for.
 MAX_SOUGHT = 1 << 14
 
@@ -53,7 +64,7 @@ class Outbox:
         self.ended = True
         self.frames.append(b"".join(pieces))
         self.waiting += size
-        self.member.waiting += size
+        self.member.taken(-size)
 
     def take(self, out: List[Buffer], budget: int) -> int:
         """As a link's source."""
@@ -63,7 +74,7 @@ class Outbox:
             out.append(frame)
             used += len(frame)
         self.waiting -= used
-        self.member.waiting -= used
+        self.member.taken(used)
         if self.ended and not frames:
             del self.member.outboxes[self.sender]
         return max(used, budget) if frames else used
@@ -84,6 +95,9 @@ class Member:
         self.waiting = 0
         self.frames = 0  # passed on for it
         self.joined = anyio.current_time()
+        limits, now = relay.limits, time.monotonic()
+        self._paces = [Bucket(rate, rate, now) if rate else None for rate in (limits.max_frames, limits.max_rate)]
+        self._spent = self._sent = 0  # frames by weight, and bytes, since the time was looked at
         self.goodbye: Optional[str] = None
         self.greeted: Slot[None] = relay.slot()
 
@@ -112,13 +126,40 @@ class Member:
                 _FROM.pack_into(message, at + _FROM_AT, number)
                 lanes.add(lane)
                 self.frames += 1
+                self._spent += 1
             else:
                 (frame,) = wire.frames(message[at:after])
                 self.relay.on_frame(self, frame)
+                self._spent += OWN_WEIGHT
                 begin = after
             at = after
         if to:
             self.relay.forward(self, to, message[begin:at], lanes)
+        self._sent += end
+        if self._spent > A_WHILE or self._sent > A_LOT:
+            self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        """Who sends faster than it may is not read from until it has paid."""
+        now, spent = time.monotonic(), (self._spent, self._sent)
+        self._spent = self._sent = 0
+        seconds = max([pace.take(amount, now) for pace, amount in zip(self._paces, spent) if pace is not None] + [0.0])
+        if seconds:
+            self.relay.slowed += 1
+            logger.debug("%s sends faster than it may: not read for %.3f s", self.link.transport.remote, seconds)
+            self.link.transport.hold(min(seconds, LONGEST_HOLD))
+
+    def taken(self, size: int) -> None:
+        """So many bytes wait for it no longer."""
+        self.waiting -= size
+        self.relay.waiting -= size
+
+    def forget(self) -> None:
+        """Nothing waits for it any more."""
+        for outbox in self.outboxes.values():
+            self.link.forget(outbox)
+        self.outboxes.clear()
+        self.taken(self.waiting)
 
     def count(self, totals: Dict[str, int]) -> None:
         """Add what went over its link to these totals."""

@@ -10,7 +10,7 @@ import logging
 import os
 import ssl as tls
 import time
-from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 import anyio
 
@@ -18,12 +18,13 @@ from .. import wire
 from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, Refused, RemoteProtocolError, UnknownPeer
 from ..identity import Admission, Grant, Key
 from ..lifetime import Lifetime
+from ..limits import RelayLimits, told
 from ..link import HEARTBEAT, SILENCE, keep_alive
 from ..peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, join_address, split_address, vouch
 from ..protocol import WINDOW
 from ..transport import Transport
 from ..waiting import Slot, slot_class
-from ..websocket import ProcessRequest, listen
+from ..websocket import Door, ProcessRequest, listen
 from ..wire import Frame, Hello, Parcel, PeerInfo
 from .member import COUNTED, PEERS_TOGETHER, Member, Outbox
 from .presence import Presence
@@ -39,15 +40,21 @@ EXEMPT_ROOM = 2 << 20
 MAX_WAITING = 64 << 20
 #: Of these from one sender, on however many lanes, so that no single one can have a destination cut.
 MAX_FROM_ONE = 16 << 20
-#: Peers at once, unless told otherwise.
-MAX_PEERS = 10_000
+#: Seconds that a drain takes at most, unless told otherwise: what is cut then goes on at the next relay, and new peers
+#: wait meanwhile.
+DRAIN = 5.0
+#: Seconds without a frame after which nothing is under way any more.
+QUIET = 0.25
+#: Seconds after which peers are to dial again.
+RETRY = 1
 
 
 class Relay(Lifetime):
     """Accepts drivers and workers while entered; ``listen`` is "host:port", port 0 for a free one.
 
     ``admission``: who may come in; without one, only peers of this machine, or with ``insecure`` all. ``key``: who this
-    relay is. ``process_request``: answers plain HTTP on the same port (health, metrics).
+    relay is. ``process_request``: answers plain HTTP on the same port (health, metrics). ``origins``: of web pages that
+    may connect; ``proxies``: addresses whose X-Forwarded-For is believed. ``limits``: fields of ``limits.RelayLimits``.
     """
 
     def __init__(
@@ -58,11 +65,15 @@ class Relay(Lifetime):
         key: Optional[Key] = None,
         ssl: Optional[tls.SSLContext] = None,
         insecure: bool = False,
-        max_peers: int = MAX_PEERS,
         process_request: Optional[ProcessRequest] = None,
+        origins: Iterable[str] = (),
+        proxies: Iterable[str] = (),
         heartbeat: float = HEARTBEAT,
         silence: float = SILENCE,
+        **limits: Any,
     ) -> None:
+        self.limits = RelayLimits(**limits)
+        self.door = Door(self.limits, origins=origins, proxies=proxies)
         self.key = key or Key.new()
         self.incarnation = os.urandom(wire.INCARNATION_SIZE)
         self.epoch = os.urandom(8)
@@ -70,13 +81,14 @@ class Relay(Lifetime):
         self.members = self.presence.members
         self.address = ""
         self.bytes_passed = self.peers_joined = self.peers_refused = self.peers_replaced = 0
-        self.slow_consumers = self.credit_exceeded = 0
+        self.slow_consumers = self.credit_exceeded = self.slowed = 0
+        self.waiting = 0  # bytes that wait for all members
         self.draining = False
         self._ended = dict.fromkeys(("frames", *COUNTED), 0)  # what links that ended had counted
         self._links: List[Member] = []
         self._listen, self._ssl = listen, ssl
         self._admission = admission or Admission(insecure=insecure)
-        self._max_peers, self._process_request = max_peers, process_request
+        self._process_request = process_request
         self._heartbeat, self._silence = heartbeat, silence
 
     @property
@@ -114,10 +126,29 @@ class Relay(Lifetime):
                     member.link.send(Parcel(wire.GOODBYE, 0, (Refused.__name__, "the token is no longer good")))
                     member.link.close(1008, "the token is no longer good")
 
-    async def _close(self) -> None:
+    async def drain(self, seconds: float = DRAIN) -> None:
+        """Let nobody in any more, tell who is here to dial again, and return when nothing is under way.
+
+        Or after so many seconds; leaving the relay's context then ends it. Conversations outlive that.
+        """
+        self._announce()
+        with anyio.move_on_after(seconds):
+            passed = -1
+            while self._links and (self.waiting or passed != self.bytes_passed):
+                passed = self.bytes_passed
+                await anyio.sleep(QUIET)
+
+    def _announce(self) -> None:
+        if self.draining:
+            return
         self.draining = True
+        self.door.close("the relay ends")
         for member in self._links:
-            member.link.send(Parcel(wire.GOODBYE, 0, ("", "the relay ends")))
+            member.link.send(Parcel(wire.GOODBYE, 0, ("", "the relay ends", RETRY)))
+
+    async def _close(self) -> None:
+        self._announce()
+        for member in self._links:
             member.link.close(1001, "the relay ends")
         while self._links:
             await self._links_changed()
@@ -130,7 +161,8 @@ class Relay(Lifetime):
         async def accept(transport: Transport, headers: Mapping[str, str]) -> None:
             await self.accept(transport)
 
-        async with listen(host, port, accept, ssl=self._ssl, process_request=self._process_request) as listener:
+        rules: Dict[str, Any] = {"process_request": self._process_request, "door": self.door}
+        async with listen(host, port, accept, ssl=self._ssl, **rules) as listener:
             self.address = join_address(listener.address, listener.port)
             logger.info("listening on %s", self.address)
             task_status.started()
@@ -150,6 +182,7 @@ class Relay(Lifetime):
             await member.link.run()
         finally:
             self._links.remove(member)
+            member.forget()
             member.count(self._ended)
             self.presence.leave(member)
             member.greeted.set(None)
@@ -185,13 +218,21 @@ class Relay(Lifetime):
         outbox.waiting += size
         destination.waiting += size
         self.bytes_passed += size
+        self.waiting += size
         if outbox.waiting > min(len(outbox.lanes) * LANE_ROOM + EXEMPT_ROOM, MAX_FROM_ONE):
             self._part(sender, destination)
         elif destination.waiting > MAX_WAITING:
-            self.slow_consumers += destination.link.error is None
-            destination.link.abort(LinkClosed("a slow consumer"))
+            self._cut(destination)
         else:
             destination.link.ready(outbox)
+            if self.waiting > self.limits.max_waiting:
+                self._cut(max(self._links, key=lambda member: member.waiting))
+
+    def _cut(self, member: Member) -> None:
+        """It does not read what it is sent; it may come back, and loses nothing."""
+        self.slow_consumers += 1
+        member.forget()
+        member.link.abort(LinkClosed("a slow consumer"))
 
     def _part(self, sender: Member, destination: Member) -> None:
         """A pair has more on its way than its credit allows: end their conversation, and nothing else."""
@@ -199,7 +240,7 @@ class Relay(Lifetime):
         assert destination.info is not None
         outbox = destination.outboxes.pop(sender.info.number)
         destination.link.forget(outbox)
-        destination.waiting -= outbox.waiting
+        destination.taken(outbox.waiting)
         self.credit_exceeded += 1
         logger.warning("%s sent %s more than its credit", sender.info.name, destination.info.name)
         reason = f"{sender.info.name} sent more than its credit to {destination.info.name}"
@@ -232,10 +273,11 @@ class Relay(Lifetime):
             member.link.send(Parcel(wire.GOODBYE, 0, (type(error).__name__, getattr(error, "message", str(error)))))
             member.link.close(1008, "refused")
             return
+        limits = {"limits": told(self.limits)}
         info = PeerInfo(self.presence.number(), hello.name, hello.role, hello.incarnation, hello.key)
         workers = self.presence.workers_for(member) if hello.role == DRIVER else []
         me = PeerInfo(0, "relay", RELAY, self.incarnation, self.key.public)
-        welcome: Tuple[Any, ...] = (wire.VERSION, info.number, self.epoch, me, workers[:PEERS_TOGETHER], {})
+        welcome: Tuple[Any, ...] = (wire.VERSION, info.number, self.epoch, me, workers[:PEERS_TOGETHER], limits)
         member.link.send(Parcel(wire.WELCOME, 0, welcome))
         member.tell(workers[PEERS_TOGETHER:])
         self.presence.join(member, info)
@@ -249,8 +291,8 @@ class Relay(Lifetime):
         before = self.presence.namesake(hello)
         if before is not None:
             self._replace(before, hello)
-        if len(self.members) >= self._max_peers:
-            raise LimitExceeded(f"there are {len(self.members)} peers already")
+        if len(self.members) >= self.limits.max_peers:
+            raise LimitExceeded(f"there are {len(self.members)} peers already (max_peers)")
         return grant
 
     def _replace(self, before: Member, hello: Hello) -> None:

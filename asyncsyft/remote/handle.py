@@ -6,7 +6,7 @@ It knows dtype, shape and worker, and never the data; it does not know the ops (
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Optional, Protocol, Tuple, TypeVar
+from typing import Any, Dict, Optional, Protocol, Tuple, TypeVar
 
 from .. import program, tensor
 from ..compression import check_mode
@@ -106,27 +106,35 @@ class Handle:
         """The data, as an array of its own; ``progress(done, total)`` is told of the bytes of a large one.
 
         ``compression``: "auto", "always" or "never", in place of what the worker was told.
-        Raises: the error of the step that failed to make it, LinkError when the worker is lost.
+        Of private data, what its owner's policy lets out; if that asks a person, this waits for it, however long: who
+        gives up waiting withdraws the request.
+        Raises: the error of the step that failed to make it, Refused by a policy, LinkError when the worker is lost.
         """
-        step: List[Any] = [program.GET, 0, [self.live_id()]]
-        if compression is not None:
-            step.append({"compression": check_mode(compression)})
-            self.recorder.close_program()  # it holds for all answers of a request
-        slot = self.recorder.ask(step)
-        if compression is not None:
-            self.recorder.close_program()
+        recorder = self.recorder
+        if not self.id or recorder.lost is not None:
+            self.live_id()
+        if compression is None:
+            slot = recorder.ask([program.GET, 0, [self.id]])
+        else:
+            params = {"compression": check_mode(compression)}
+            recorder.close_program()  # it holds for all answers of a request
+            slot = recorder.ask([program.GET, 0, [self.id], params])
+            recorder.close_program()
         if progress is not None:
             slot.progress = progress
         try:
             return await slot  # type: ignore[no-any-return]
         except BaseException as error:
-            self.recorder.cancel(slot)
+            recorder.cancel(slot)
             if isinstance(error, WorkerLost):
                 raise self.lost(error) from error
             raise
 
     async def info(self) -> Dict[str, Any]:
-        """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``."""
+        """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``.
+
+        Of a tensor that depends on private data also "private": the labels of that data, with the policy of each.
+        """
         number = self.live_id()
         try:
             info: Dict[str, Any] = await self.recorder.ask([program.INFO, 0, [number]])
@@ -166,6 +174,21 @@ class Handle:
     def tag(self: H, *tags: str, name: str = "") -> H:
         """Let ``search`` find it by a name and by tags; itself."""
         self.recorder.record([program.TAG, 0, [self.live_id()], {"name": name, "tags": list(tags)}])
+        return self
+
+    def allow(self: H, whom: str, what: str = "get") -> H:
+        """Let another driver find it by ``search``, by this tensor's name or tags; itself.
+
+        ``whom``: the name under which that driver comes, or its public key ("x25519:..."). ``what``: "get", all that
+        this driver may do with it; or "use": compute on it, and never see it nor what is made of it. Who is not there
+        yet finds it later. It is shared until it is deleted here; what was found by then stays.
+        """
+        self.recorder.record([program.ALLOW, 0, [self.live_id()], {"to": whom, "right": what}])
+        return self
+
+    def disallow(self: H, whom: str) -> H:
+        """Share it with that driver no more; what it has found stays there. Itself."""
+        self.recorder.record([program.DISALLOW, 0, [self.live_id()], {"to": whom}])
         return self
 
     def live_id(self) -> int:

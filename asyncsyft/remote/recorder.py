@@ -32,6 +32,8 @@ MAX_RECORDED_STEPS = 1 << 17
 MAX_RECORDED_BYTES = 64 << 20
 #: Values asked for in one program.
 ASK_TOGETHER = 64
+# Looked up once: they are on the way of every step.
+_frame, _scope = sys._getframe, current_scope.get
 #: Root causes remembered, so that a ``get`` raises the same error that ``flush`` would.
 MAX_CAUSES = 4096
 
@@ -66,6 +68,13 @@ class Sent(Request):
         slot = self.slots.pop(step, None)
         if slot is not None:
             slot.set(value)
+
+    def gave(self, found: List[Tuple[int, Any]]) -> None:
+        take = self.slots.pop
+        for step, value in found:
+            slot = take(step, None)
+            if slot is not None:
+                slot.set(value)  # which counts only if somebody still waits
 
     def failed(self, failure: Failure) -> None:
         error = self.recorder.error(self, failure)
@@ -110,12 +119,11 @@ class Recorder:
         ids: Callable[[], int],
         slot: Type[Slot[Any]],
         failures: Failures,
-        pump: Callable[[], None],
         relay: bytes = b"",
         lane: int = 0,
     ) -> None:
         self.conversation, self.worker, self.new_id = conversation, worker, ids
-        self.slot, self.failures, self._pump = slot, failures, pump
+        self.slot, self.failures = slot, failures
         self.relay = relay  # one life of the relay that leads to the worker; b"" on a direct link
         self.lost: Optional[AsyncSyftError] = None
         #: Ids of handles that Python forgot; finalizers append to it from any thread, also within our own code.
@@ -129,7 +137,7 @@ class Recorder:
         self._outstanding: Dict[int, Sent] = {}
         self._flushes: Deque[Tuple[int, Slot[None]]] = deque()
         self._room: List[Slot[None]] = []
-        self._unsent_steps = self._unsent_bytes = 0
+        self._unsent_steps = self._unsent_bytes = 0  # the steps: of programs that are closed
         # Those that are handed out have tracebacks, and are somebody else's to keep.
         self._causes: OrderedDict[Tuple[int, int], AsyncSyftError] = OrderedDict()
         self._told: WeakValueDictionary[Tuple[int, int], AsyncSyftError] = WeakValueDictionary()
@@ -157,35 +165,39 @@ class Recorder:
         calls were written.
         Raises: LimitExceeded when too much waits to be sent, the error that ended the conversation.
         """
-        if self.lost is not None or self._unsent_steps >= MAX_RECORDED_STEPS:
-            self._refuse()
         steps = self._steps
         index = len(steps)
+        if not index:
+            self._begin()
         steps.append(step)
-        self._unsent_steps += 1
-        frame = sys._getframe(depth)
+        frame = _frame(depth)
         self._origins.append((frame.f_code, frame.f_lasti))
-        scope = current_scope.get()
+        scope = _scope()
         if scope is not None:
             self._scopes[index] = scope
         if slot is not None:
             self._slots[index] = slot
         if plan is not None:
             self._plans[index] = plan
-        if not index:
-            self.conversation.ready()
-        elif index >= program.BATCH_STEPS - 2:
+        if index >= program.BATCH_STEPS - 2:
             self.close_program()
-            self._pump()
+            self.conversation.pump()
         return index
+
+    def _begin(self) -> None:
+        """See whether a program may be begun, and have it leave when the link is free. Raises: as ``record``."""
+        if self.lost is not None or self._unsent_steps >= MAX_RECORDED_STEPS:
+            self._refuse()
+        self.conversation.ready()
 
     def _refuse(self) -> None:
         """Raise why nothing can be recorded, if that is so."""
         if self.lost is not None:
             raise fresh(self.lost)
-        if self._unsent_steps >= MAX_RECORDED_STEPS or self._unsent_bytes >= MAX_RECORDED_BYTES:
+        unsent = self._unsent_steps + len(self._steps)
+        if unsent >= MAX_RECORDED_STEPS or self._unsent_bytes >= MAX_RECORDED_BYTES:
             raise LimitExceeded(
-                f"{self._unsent_steps} steps with {self._unsent_bytes} bytes wait to be sent to {self.worker}:"
+                f"{unsent} steps with {self._unsent_bytes} bytes wait to be sent to {self.worker}:"
                 " await driver.ready() now and then"
             )
 
@@ -194,14 +206,24 @@ class Recorder:
 
         The first of what is asked leaves at once; many leave in groups, so that both ends work at the same time.
         """
-        slot = self.slot()
-        alone = not self._outstanding
-        self.record(step, depth + 1, slot)
-        if alone:
-            self._pump()
-        elif len(self._slots) >= ASK_TOGETHER:
+        # As ``record``, in one: this is on the way of every value.
+        steps = self._steps
+        index = len(steps)
+        if not index:
+            self._begin()
+        steps.append(step)
+        frame = _frame(depth)
+        self._origins.append((frame.f_code, frame.f_lasti))
+        scope = _scope()
+        if scope is not None:
+            self._scopes[index] = scope
+        slots = self._slots
+        slot = slots[index] = self.slot()
+        if not self._outstanding:
+            self.conversation.pump()
+        elif len(slots) >= ASK_TOGETHER or index >= program.BATCH_STEPS - 2:
             self.close_program()
-            self._pump()
+            self.conversation.pump()
         return slot
 
     def cancel(self, slot: Slot[Any]) -> None:
@@ -286,6 +308,7 @@ class Recorder:
         if chunks:
             sent.chunks, sent.policy = chunks, policy
         self.steps_recorded += len(steps)
+        self._unsent_steps += len(steps)
         try:
             self.conversation.ask(sent, steps, body, self._lane)
         except AsyncSyftError as error:
@@ -300,7 +323,6 @@ class Recorder:
         ids = [forgotten.popleft() for _ in range(min(len(forgotten), wire.MAX_LIST))]
         self._steps.append([program.DELETE, 0, ids])
         self._origins.append((NOWHERE, 0))
-        self._unsent_steps += 1
 
     def left(self, sent: Sent) -> None:
         """A program is on its way: there is room for more."""
@@ -313,7 +335,8 @@ class Recorder:
 
     @property
     def _crowded(self) -> bool:
-        return self._unsent_steps >= MAX_RECORDED_STEPS // 2 or self._unsent_bytes >= MAX_RECORDED_BYTES // 2
+        unsent = self._unsent_steps + len(self._steps)
+        return unsent >= MAX_RECORDED_STEPS // 2 or self._unsent_bytes >= MAX_RECORDED_BYTES // 2
 
     async def ready(self) -> None:
         """Wait until there is room to record."""

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .. import wire
-from ..errors import RemoteProtocolError
+from ..errors import RemoteProtocolError, in_short
 from ..wire import INCARNATION_SIZE, Frame, Parcel
 from .cipher import NONCE, TAG_SIZE, Seal
 
@@ -92,7 +92,7 @@ def exchange(frame: Frame) -> Exchange:
         if len(mine) != INCARNATION_SIZE or len(yours) != INCARNATION_SIZE or step not in (1, 2):
             raise ValueError("not two incarnations and a step")
     except (ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
-        raise RemoteProtocolError(f"the exchange of keys is malformed: {error!r:.120}") from None
+        raise RemoteProtocolError(f"the exchange of keys is malformed: {in_short(error)}") from None
     return Exchange(mine, yours, step, message)
 
 

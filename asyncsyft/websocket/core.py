@@ -21,6 +21,8 @@ APART = 128 * 1024
 HIGH_WATER = 256 * 1024
 #: At most this much is sent in one turn of the loop, so that a fast reader does not keep everyone else waiting.
 TURN = 1024 * 1024
+#: Pings that wait to be answered: of more only the latest are (RFC 6455 5.5.3), so that pings without end cost nothing.
+PONGS = 16
 #: Seconds for the other end to answer a close, and for sending to make progress while closing.
 CLOSE_TIMEOUT = 2.0
 
@@ -52,12 +54,12 @@ class WebSocket:
         self._state = OPEN
         self._outcome: Optional[BaseException] = None  # what run() raises
         self._outbox: Deque[Buffer] = deque()
-        self._pong: Optional[bytes] = None
+        self._pongs: Deque[bytes] = deque(maxlen=PONGS)
         self._goodbye = (1000, "")
         self._awake = False  # pull may have something, and a pump is on its way
         self._stuck = False  # the road takes no more for now
         self._dry = False  # the last pull gave nothing
-        self._busy = False  # within _pump or _received, which will look again before they end
+        self._busy = False  # within pump or _received, which will look again before they end
 
     # What the shell does.
 
@@ -66,7 +68,7 @@ class WebSocket:
         raise NotImplementedError
 
     def _schedule(self) -> None:
-        """Have ``_pump`` called soon: at once if the road takes more, otherwise when it does again."""
+        """Have ``pump`` called soon: at once if the road takes more, otherwise when it does again."""
         raise NotImplementedError
 
     def _arm(self, seconds: float) -> None:
@@ -89,8 +91,8 @@ class WebSocket:
             if not self._busy:
                 self._schedule()
 
-    def pump(self) -> None:
-        self._pump()
+    def hold(self, seconds: float) -> None:
+        raise NotImplementedError
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         check_close_code(code)
@@ -106,7 +108,7 @@ class WebSocket:
 
     # Sending.
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         self._awake = False
         if self._busy or self._end is None or self._state == ENDED:
             return
@@ -115,7 +117,8 @@ class WebSocket:
         try:
             self._dry = False
             while True:
-                self._stuck = not self._flush()
+                if self._outbox or self._stuck:
+                    self._stuck = not self._flush()
                 if self._stuck or self._dry:
                     break
                 size = self._fill()
@@ -127,7 +130,8 @@ class WebSocket:
             self._break(error)
         finally:
             self._busy = False
-        self._pumped()
+        if self._stuck or self._awake or self._state >= CLOSED:
+            self._pumped()
 
     def _pumped(self) -> None:
         if self._state == ENDED:
@@ -141,9 +145,10 @@ class WebSocket:
         """Pull one batch into the outbox; returns its bytes, 0 when there was nothing."""
         out: List[Buffer] = []
         size = 0
-        if self._pong is not None and self._state <= DRAINING:
-            size = self._add_control(framing.PONG, self._pong, out)
-        self._pong = None
+        while self._pongs:
+            pong = self._pongs.popleft()
+            if self._state <= DRAINING:
+                size += self._add_control(framing.PONG, pong, out)
         empty = False
         if self._state <= DRAINING:
             assert self._end is not None
@@ -233,12 +238,11 @@ class WebSocket:
         finally:
             self._busy = False
         if self._awake:
-            self._pump()
+            self.pump()
 
     def _control(self, opcode: int, payload: memoryview) -> None:
         if opcode == PING:
-            # only the latest is answered (RFC 6455 5.5.3), so that pings without end cost nothing
-            self._pong = bytes(payload)
+            self._pongs.append(bytes(payload))
             self._awake = True
         elif opcode == CLOSE:
             self._closed_by_peer(*framing.close_reason(payload))

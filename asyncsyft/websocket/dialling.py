@@ -35,8 +35,9 @@ async def dial(
 ) -> Transport:
     """Connect to a relay at a ws:// or wss:// URL; ``timeout`` in seconds, ``max_message`` in bytes.
 
-    Raises: LinkClosed if nobody is there or the other end refused, RemoteProtocolError if it is no relay of ours,
-    TimeoutError, ValueError for a URL or a header that makes no sense.
+    Raises: LinkClosed if nobody is there or the other end refused, LimitExceeded if it did because there are too many
+    from here, RemoteProtocolError if it is no relay of ours, TimeoutError, ValueError for a URL or a header that makes
+    no sense.
     """
     address = parse_url(url)
     opening = Dialling(url, headers)

@@ -18,7 +18,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from asyncsyft.errors import LinkClosed, RemoteProtocolError
+from asyncsyft.errors import AsyncSyftError, LimitExceeded, LinkClosed, RemoteProtocolError
+from asyncsyft.websocket.door import TurnedAway
 
 #: What both ends must speak.
 SUBPROTOCOL = "asyncsyft.v1"
@@ -30,6 +31,9 @@ END_OF_HEAD = b"\r\n\r\n"
 
 #: Path and headers of a request; returns status, content type and body to answer it with plain HTTP, or None.
 ProcessRequest = Callable[[str, Mapping[str, str]], Optional[Tuple[int, str, bytes]]]
+
+#: The headers of a request to open a websocket; returns why it is refused, or None.
+Admit = Callable[[Mapping[str, str]], Optional[TurnedAway]]
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +81,12 @@ class Dialling:
         if self._protocol.subprotocol != SUBPROTOCOL:
             raise RemoteProtocolError(f"{self._shown} did not select the subprotocol {SUBPROTOCOL}")
 
-    def refusal(self, status: int, reason: str, body: bytes) -> LinkClosed:
-        """What to raise for another status than 101."""
+    def refusal(self, status: int, reason: str, body: bytes) -> AsyncSyftError:
+        """What to raise for another status than 101: LimitExceeded for 429, else LinkClosed."""
         first = body.strip().split(b"\n", 1)[0].decode("utf-8", "replace").strip()
         said = f"HTTP {status} {reason}".rstrip()
-        return LinkClosed(f"{self._shown} refused: {said}: {first}" if first else f"{self._shown} refused: {said}")
+        kind = LimitExceeded if status == HTTPStatus.TOO_MANY_REQUESTS else LinkClosed
+        return kind(f"{self._shown} refused: {said}: {first}" if first else f"{self._shown} refused: {said}")
 
 
 def status_of(head: bytes) -> Tuple[int, str]:
@@ -129,8 +134,11 @@ class Answer(NamedTuple):
     said: str
 
 
-def answer(head: bytes, process_request: Optional[ProcessRequest] = None) -> Answer:
-    """Answer a request head up to its blank line: an upgrade, plain HTTP, or a refusal."""
+def answer(head: bytes, process_request: Optional[ProcessRequest] = None, admit: Optional[Admit] = None) -> Answer:
+    """Answer a request head up to its blank line: an upgrade, plain HTTP, or a refusal.
+
+    ``admit`` is asked before a websocket is opened, and before nothing else.
+    """
     method, target, problem = _request_line(head)
     bodyless = method == "HEAD"
     if problem is not None:
@@ -153,7 +161,7 @@ def answer(head: bytes, process_request: Optional[ProcessRequest] = None) -> Ans
         return _plain(404, f"nothing is served at {path[:80]}", bodyless=bodyless)
     if bodyless:
         return _plain(426, "a websocket is served here", bodyless=True, extra="Upgrade: websocket\r\n")
-    return _upgrade(protocol, events[0], headers)
+    return _upgrade(protocol, events[0], headers, admit)
 
 
 def _request_line(head: bytes) -> Tuple[str, str, Optional[str]]:
@@ -189,8 +197,12 @@ def _process(
     return None if given is None else (given[0], "", given[1], given[2])
 
 
-def _upgrade(protocol: ServerProtocol, request: Request, headers: Mapping[str, str]) -> Answer:
+def _upgrade(protocol: ServerProtocol, request: Request, headers: Mapping[str, str], admit: Optional[Admit]) -> Answer:
     response = protocol.accept(request)
+    refused = admit(headers) if admit is not None and response.status_code == 101 else None
+    if refused is not None:
+        retry = f"Retry-After: {refused.retry}\r\n" if refused.retry else ""
+        return _plain(refused.status, refused.sentence, extra=retry)
     said = f"{response.status_code} {response.reason_phrase}"
     protocol.send_response(response)
     return Answer(b"".join(protocol.data_to_send()), headers if response.status_code == 101 else None, said)

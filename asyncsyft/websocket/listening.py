@@ -9,9 +9,10 @@ import errno
 import logging
 import socket
 import ssl as tls
+import time
 from collections import OrderedDict
 from types import TracebackType
-from typing import Awaitable, Callable, List, Mapping, Optional, Tuple, Type
+from typing import Awaitable, Callable, Dict, List, Mapping, Optional, Tuple, Type
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,16 +21,13 @@ from asyncsyft.errors import AsyncSyftError
 from asyncsyft.framing import MAX_MESSAGE
 from asyncsyft.transport import Transport
 from asyncsyft.websocket import shells
-from asyncsyft.websocket.handshake import (
-    BadHead,
-    ProcessRequest,
-    answer,
-)
+from asyncsyft.websocket.door import Caller, Door, TurnedAway
+from asyncsyft.websocket.handshake import BadHead, ProcessRequest, answer
 
 #: Seconds for TLS and the opening handshake together.
 HANDSHAKE_TIMEOUT = 10.0
-#: Connections that have not shaken hands yet; when one more comes, the oldest is dropped, so that a crowd of silent
-#: ones cannot keep out those who speak.
+#: Connections that have not shaken hands yet; when one more comes, the oldest is dropped of the address that has most,
+#: so that a crowd of silent ones cannot keep out those who speak.
 MAX_HALF_OPEN = 256
 #: Connections the system keeps for us until we accept them.
 BACKLOG = 256
@@ -50,13 +48,15 @@ def listen(
     ssl: Optional[tls.SSLContext] = None,
     process_request: Optional[ProcessRequest] = None,
     max_message: int = MAX_MESSAGE,
+    door: Optional[Door] = None,
 ) -> Listener:
     """Serve websockets at ``host`` ("" for all interfaces) and ``port`` (0 for a free one) while entered.
 
     ``accept`` runs in a task for each connection that shook hands; leaving cancels those still running.
-    ``process_request`` may answer a request with plain HTTP first. Raises, on entering: OSError.
+    ``process_request`` may answer a request with plain HTTP first; ``door`` then says who is let in. Raises, on
+    entering: OSError.
     """
-    return Listener(host, port, accept, ssl, process_request, max_message)
+    return Listener(host, port, accept, ssl, process_request, max_message, door or Door())
 
 
 class Listener:
@@ -73,6 +73,7 @@ class Listener:
         context: Optional[tls.SSLContext],
         process_request: Optional[ProcessRequest],
         max_message: int,
+        door: Door,
     ) -> None:
         self._where = (host, port)
         self._accept = accept
@@ -80,7 +81,9 @@ class Listener:
         self._process_request = process_request
         self._max_message = max_message
         self._sockets: List[socket.socket] = []
-        self._half_open: OrderedDict[int, anyio.CancelScope] = OrderedDict()
+        self._door = door
+        self._half_open: Dict[str, OrderedDict[int, anyio.CancelScope]] = {}  # by address
+        self._knocking = 0  # how many that are
         self._group: TaskGroup
 
     async def __aenter__(self) -> Listener:
@@ -120,10 +123,15 @@ class Listener:
 
     async def _serve(self, connection: socket.socket) -> None:
         """One connection, from its first byte to its last."""
-        opened = await self._shake_hands(connection)
-        if opened is None:
-            return
-        stream, headers = opened
+        visit = Visit(self._door)
+        try:
+            opened = await self._shake_hands(connection, visit)
+            if opened is not None:
+                await self._attend(*opened)
+        finally:
+            visit.over()
+
+    async def _attend(self, stream: shells.Stream, headers: Mapping[str, str]) -> None:
         try:
             await self._accept(stream, headers)
         except AsyncSyftError as error:
@@ -133,19 +141,22 @@ class Listener:
         finally:
             stream.abort()
 
-    async def _shake_hands(self, connection: socket.socket) -> Optional[Tuple[shells.Stream, Mapping[str, str]]]:
+    async def _shake_hands(
+        self, connection: socket.socket, visit: Visit
+    ) -> Optional[Tuple[shells.Stream, Mapping[str, str]]]:
         stream: Optional[shells.Stream] = None
-        remote, done = "a caller", False
+        remote, host, done = "a caller", "", False
         try:
             with anyio.move_on_after(HANDSHAKE_TIMEOUT) as scope:
-                self._enter(scope)
                 shells.prepare(connection)
+                host = visit.host = connection.getpeername()[0]
+                self._enter(host, scope)
                 remote, is_local = shells.describe(connection)
                 stream = await self._shell.open_stream(
                     connection, context=self._context, hostname=None, max_message=self._max_message
                 )
                 stream.remote, stream.is_local = remote, is_local
-                headers = await self._answer(stream)
+                headers = await self._answer(stream, visit)
                 done = headers is not None
                 if headers is not None:
                     return stream, headers
@@ -154,21 +165,33 @@ class Listener:
         except (OSError, EOFError) as error:
             logger.debug("%s did not shake hands: %s", remote, error)
         finally:
-            self._half_open.pop(id(scope), None)
+            self._leave(host, scope)
             if not done:
                 connection.close() if stream is None else stream.abort()
         return None
 
-    def _enter(self, scope: anyio.CancelScope) -> None:
-        self._half_open[id(scope)] = scope
-        if len(self._half_open) > MAX_HALF_OPEN:
-            _, oldest = self._half_open.popitem(last=False)
+    def _enter(self, host: str, scope: anyio.CancelScope) -> None:
+        self._half_open.setdefault(host, OrderedDict())[id(scope)] = scope
+        self._knocking += 1
+        if self._knocking > MAX_HALF_OPEN:
+            crowd = max(self._half_open, key=lambda host: len(self._half_open[host]))
+            oldest = next(iter(self._half_open[crowd].values()))
+            self._leave(crowd, oldest)
             oldest.cancel()
 
-    async def _answer(self, stream: shells.Stream) -> Optional[Mapping[str, str]]:
+    def _leave(self, host: str, scope: anyio.CancelScope) -> None:
+        knocking = self._half_open.get(host)
+        if knocking is not None and knocking.pop(id(scope), None) is not None:
+            self._knocking -= 1
+            if not knocking:
+                del self._half_open[host]
+
+    async def _answer(self, stream: shells.Stream, visit: Visit) -> Optional[Mapping[str, str]]:
         """The headers of a request that opened a websocket; any other is answered and closed."""
         try:
-            reply = answer(await shells.read_head(stream), self._process_request)
+            reply = answer(
+                await shells.read_head(stream), self._process_request, lambda headers: visit.knock(stream, headers)
+            )
         except BadHead as error:
             reply = error.answer
         await stream.send(reply.data)
@@ -176,6 +199,35 @@ class Listener:
             logger.debug("%s was answered with HTTP %s", stream.remote, reply.said)
             await stream.finish()
         return reply.headers
+
+
+class Visit:
+    """One connection at the door: who it is, and whether it was let in."""
+
+    def __init__(self, door: Door) -> None:
+        self._door, self.host = door, ""
+        self._caller: Optional[Caller] = None
+
+    def knock(self, stream: shells.Stream, headers: Mapping[str, str]) -> Optional[TurnedAway]:
+        """As the handshake's ``admit``; the stream learns whom its proxy speaks for."""
+        try:
+            caller = self._door.caller(self.host, stream.is_local, headers)
+        except ValueError:
+            return TurnedAway(400, "X-Forwarded-For does not name an address", 0)
+        refused = self._door.admit(caller, headers, time.monotonic())
+        if refused is not None:
+            logger.info("%s is not let in: %s", caller.address, refused.sentence)
+            return refused
+        self._caller = caller
+        stream.is_local = caller.is_local
+        if caller.is_proxied:
+            stream.remote = f"{caller.address} by {stream.remote}"
+        return None
+
+    def over(self) -> None:
+        """The connection is gone."""
+        if self._caller is not None:
+            self._door.left(self._caller)
 
 
 async def _bind(host: str, port: int) -> List[socket.socket]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from typing import Optional, cast
 
 import anyio
 
 from asyncsyft.transport import End
+from asyncsyft.waiting import turn_here
 from asyncsyft.websocket.core import ENDED, HIGH_WATER, LINGER, WebSocket
 from asyncsyft.websocket.shells import send_some
 
@@ -45,6 +47,16 @@ async def wait_writable(sock: socket.socket) -> None:
         await ready
     finally:
         loop.remove_writer(sock)
+
+
+def _say_asyncio() -> None:
+    """Tell anyio, for callbacks registered from here on: where sniffio is there, anyio asks it, which knows tasks only.
+
+    Programs that ``anyio.run`` began have said so already; those of ``asyncio.run``, and notebooks, have not.
+    """
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        sniffio.current_async_library_cvar.set("asyncio")
 
 
 def _set(ready: asyncio.Future[None]) -> None:
@@ -83,6 +95,7 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
     def __init__(self, *, client: bool, max_message: int) -> None:
         super().__init__(client=client, max_message=max_message)
         self._loop = asyncio.get_running_loop()
+        self._loops_turn = turn_here()
         self._early = bytearray()  # what came before run()
         self._waiter: Optional[asyncio.Future[None]] = None
         self._gone = self._loop.create_future()
@@ -90,6 +103,7 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
         self._held = False  # the write buffer is above its high-water mark
         self._turning = False  # a _turn is scheduled
         self._timer: Optional[asyncio.TimerHandle] = None
+        self._hold: Optional[asyncio.TimerHandle] = None  # nothing is read before
 
     # The stream of the handshake.
 
@@ -139,7 +153,14 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._end is not None:
-            self._received(nbytes)
+            if self.direct is None:  # within TLS, of which tasks might ask more than it bears here
+                self._received(nbytes)
+                return
+            self._loops_turn.due = True
+            try:
+                self._received(nbytes)
+            finally:
+                self._loops_turn.run()
             return
         self._early += self._decoder.room()[:nbytes]
         self._notice()
@@ -153,8 +174,9 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._hung = True
         self._notice()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._hold):
+            if timer is not None:
+                timer.cancel()
         if self._end is not None:
             self._lost(exc)
         if not self._gone.done():
@@ -197,17 +219,23 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
     def _schedule(self) -> None:
         if not self._turning and not self._held:
             self._turning = True
-            self._loop.call_soon(self._turn)
+            self._loops_turn.call(self._turn)
 
     def _turn(self) -> None:
         self._turning = False
         if self._awake or self._stuck:  # otherwise an earlier pump has sent it all
-            self._pump()
+            self.pump()
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(seconds, self._late)
+
+    def hold(self, seconds: float) -> None:
+        if self._hold is not None:
+            self._hold.cancel()
+        self._transport.pause_reading()
+        self._hold = self._loop.call_later(seconds, self._transport.resume_reading)
 
     # asyncio's TLS must not be closed from within its own callbacks
 
@@ -222,6 +250,7 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
 
     async def run(self, end: End) -> None:
         self._begin(end)
+        _say_asyncio()
         try:
             if self._state != ENDED:
                 early, self._early = bytes(self._early), bytearray()
@@ -230,7 +259,7 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
                     self._lost(None)
                 else:
                     self._transport.resume_reading()
-                    self._pump()
+                    self.pump()
             await asyncio.shield(self._gone)
         finally:
             self._end_road()

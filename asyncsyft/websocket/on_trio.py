@@ -154,6 +154,7 @@ class TrioWebSocket(WebSocket):
         self._early = b""
         self._parked: Optional[trio.lowlevel.Task] = None  # the writer, when it has nothing to do
         self._scope = trio.CancelScope()
+        self._held_until = 0.0  # nothing is read before
 
     # The stream of the handshake.
 
@@ -203,6 +204,9 @@ class TrioWebSocket(WebSocket):
     def _arm(self, seconds: float) -> None:
         self._scope.deadline = trio.current_time() + seconds
 
+    def hold(self, seconds: float) -> None:
+        self._held_until = trio.current_time() + seconds
+
     def _hang_up(self) -> None:
         self._road.finish()
         self._end_road()
@@ -232,7 +236,7 @@ class TrioWebSocket(WebSocket):
 
     async def _write_all(self) -> None:
         while True:
-            self._pump()
+            self.pump()
             if self._stuck and not self._road.wants_read:
                 await wait_writable(self._sock)
             elif self._awake:
@@ -254,6 +258,9 @@ class TrioWebSocket(WebSocket):
         room, read, reads_all = self._decoder.room, self._road.read, self._road.reads_all
         in_a_row = 0
         while self._state != ENDED:
+            if self._held_until:
+                await trio.sleep_until(self._held_until)
+                self._held_until = 0.0
             space = room()
             try:
                 count = read(space)

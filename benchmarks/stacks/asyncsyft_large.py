@@ -28,7 +28,7 @@ def noise(size: int) -> Any:
 
 async def serve(ready: Ready) -> None:
     async with asyncsyft.Worker("alice", listen="127.0.0.1:0") as worker:
-        worker.load("held", noise(SIZE))
+        worker.load("held", noise(SIZE), release="always")
         ready(worker.port)
         await anyio.sleep_forever()
 

@@ -33,7 +33,7 @@ async def serve(ready: Ready) -> None:
         ports = []
         for _ in SETTINGS:
             worker = asyncsyft.Worker("alice", listen="127.0.0.1:0", key=KEY)
-            worker.load("held", array)
+            worker.load("held", array, release="always")
             ports.append((await stack.enter_async_context(worker)).port)
         ready(*ports)
         await anyio.sleep_forever()

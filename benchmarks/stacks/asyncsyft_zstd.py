@@ -32,7 +32,7 @@ async def workers(ready: Ready) -> None:
         for setting in SETTINGS:
             for array in (noise(SIZE), fixed_precision(SLOW_SIZE)):
                 worker = asyncsyft.Worker("alice", listen="127.0.0.1:0", compression=setting)
-                worker.load("held", array)
+                worker.load("held", array, release="always")
                 ports.append((await stack.enter_async_context(worker)).port)
         ready(*ports)
         await anyio.sleep_forever()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import anyio
 import msgpack
-import numpy as np
 import torch
 import websocket as legacy
 
@@ -16,20 +15,19 @@ from asyncsyft.errors import LinkError, Refused
 from asyncsyft.identity import Key, KnownPeers
 from asyncsyft.peer import Peer, Road
 from asyncsyft.protocol import Conversation
-from asyncsyft.tensor import Array
 from asyncsyft.wire import PeerInfo
 
 from ..desks import here
 from ..far import Far
 from ..loop import Loop
-from ..messages import Call, Id
+from ..messages import Call, Id, Message
 from ..service import Service
 
 #: Seconds between looks at what is still to leave when a conversation ends.
 QUIET = 0.002
 
 #: What serves a message, here or by passing it on to the worker of that id.
-Handle = Callable[[List[Array], Id], List[Array]]
+Handle = Callable[[Message, Id], bytes]
 #: Where a worker is that this process asks, as ``End.whereabouts`` says it; nothing for one that is not elsewhere.
 Locate = Callable[[Id], Dict[str, Any]]
 
@@ -81,12 +79,12 @@ class End:
 
     # Serving.
 
-    def _serve(self, call: Call, buffers: List[Array]) -> List[Array]:
+    def _serve(self, call: Call, message: Message) -> bytes:
         """At a desk: what a message is answered with, once all that was told meanwhile is done."""
-        if not buffers[0].size:
-            document = msgpack.packb(self.locate(call.to) if call.to is not None else {})
-            return [np.frombuffer(document, np.uint8)]
-        answer = self.handle(buffers, call.to)
+        if not message:
+            document: bytes = msgpack.packb(self.locate(call.to) if call.to is not None else {})
+            return document
+        answer = self.handle(message, call.to)
         for far in list(here().told):
             far.drain()
         return answer

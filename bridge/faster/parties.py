@@ -34,12 +34,12 @@ def ask(locations: Sequence[Any], messages: Sequence[Any]) -> List[Any]:
     asked = []
     for location, message in zip(locations, messages):
         far = location.far()
-        asked.append((far, far.begin(beside.buffers(beside.write(message, me, lends=True)))))
+        asked.append((far, far.begin(beside.write(message, me, lends=True))))
     values: List[Any] = []
     problem = None
     for location, (far, under_way) in zip(locations, asked):
         try:
-            values.append(beside.read(beside.message_of(far.finish(under_way, location.timeout)), me))
+            values.append(beside.read(far.finish(under_way, location.timeout), me))
         except Exception as error:  # noqa: BLE001 - raised below
             problem = problem or error
     try:

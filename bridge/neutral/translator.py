@@ -17,6 +17,7 @@ from syft.workers.virtual import VirtualWorker
 from asyncsyft.tensor import Array
 
 from .. import beside, pipelining
+from ..messages import Message
 from . import dtypes
 from .errors import NotTranslated, raised
 from .far import Far
@@ -72,7 +73,7 @@ class Translator:
     def recv(self, message: bytes) -> bytes:
         """The answer to a message, both as PySyft's serde writes them. Raises: as ``take``."""
         answer = self.take(beside.read(message, self._reader))
-        if type(message) is beside.Message:
+        if type(message) is Message:
             return beside.write(answer, self._reader)
         return sy.serde.serialize(answer, worker=self._reader)
 

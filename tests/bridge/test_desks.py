@@ -46,7 +46,7 @@ def office() -> Office:
 
 def test_each_conversation_has_a_thread_and_keeps_its_order(office: Office) -> None:
     seen: List[Any] = []
-    jobs = [(talk, Job(office, Call(talk, 1, True), lambda: None)) for _ in range(50) for talk in (b"a", b"b")]
+    jobs = [(talk, Job(office, Call(talk, 1), lambda: None)) for _ in range(50) for talk in (b"a", b"b")]
     for number, (talk, job) in enumerate(jobs):
         job.work = lambda talk=talk, number=number: seen.append((talk, number))  # type: ignore[misc]
         office.deliver(talk, job)
@@ -69,9 +69,9 @@ def test_who_waits_serves_what_is_deeper_and_leaves_the_rest_for_later(office: O
         here().wait(reply)
         order.append("outer")
 
-    first = Job(office, Call(b"root", 1, True), outer)
-    after = Job(office, Call(b"root", 1, True), lambda: order.append("after"))
-    deeper = Job(office, Call(b"root", 3, True), lambda: (order.append("deeper"), reply.give(here())))
+    first = Job(office, Call(b"root", 1), outer)
+    after = Job(office, Call(b"root", 1), lambda: order.append("after"))
+    deeper = Job(office, Call(b"root", 3), lambda: (order.append("deeper"), reply.give(here())))
     office.deliver("talk", first)
     begun.wait()
     office.deliver("talk", after)
@@ -90,10 +90,10 @@ def test_the_turn_is_free_while_its_thread_waits(office: Office) -> None:
         assert office.turn.locked()
         return "answered"
 
-    first = Job(office, Call(b"one", 1, True), waits)
+    first = Job(office, Call(b"one", 1), waits)
     office.deliver("one", first)
     waiting = desk.wait()
-    second = Job(office, Call(b"two", 1, True), lambda: reply.give(waiting))
+    second = Job(office, Call(b"two", 1), lambda: reply.give(waiting))
     office.deliver("two", second)
     assert second.ended.wait()[0] is not first.ended.wait()[0]
     assert first.ended.wait()[1] == "answered"
@@ -101,7 +101,7 @@ def test_the_turn_is_free_while_its_thread_waits(office: Office) -> None:
 
 def test_a_call_back_is_served_by_the_thread_that_began(office: Office) -> None:
     mine, reply = here(), Reply()
-    back = Job(office, Call(mine.root, 2, True), lambda: reply.give(mine))
+    back = Job(office, Call(mine.root, 2), lambda: reply.give(mine))
     office.deliver("talk", back)
     mine.wait(reply)
     assert back.ended.wait()[0] is threading.current_thread()
@@ -131,10 +131,10 @@ def test_a_hook_in_torch_s_thread_stands_in_for_the_one_that_waits_for_gradients
         desk.wait(reply)
         return desk.root, desk.depth
 
-    job = Job(office, Call(b"root", 1, True), lambda: gradients(in_a_foreign_thread)(hook))
+    job = Job(office, Call(b"root", 1), lambda: gradients(in_a_foreign_thread)(hook))
     office.deliver("talk", job)
     standing = ready.wait()
-    inner = Job(office, Call(b"root", 3, True), lambda: (here() is standing, reply.give(standing)))
+    inner = Job(office, Call(b"root", 3), lambda: (here() is standing, reply.give(standing)))
     office.deliver("another", inner)
     assert inner.ended.wait()[1][0]
     thread, (root, depth) = job.ended.wait()
@@ -153,10 +153,10 @@ def test_who_waits_for_gradients_that_another_is_at_gives_its_turn_away(office: 
         begun.set()
         return str(gradients(lambda: "done")())
 
-    first = Job(office, Call(b"one", 1, True), lambda: gradients(in_a_foreign_thread)(hook))
+    first = Job(office, Call(b"one", 1), lambda: gradients(in_a_foreign_thread)(hook))
     office.deliver("one", first)
     standing = ready.wait()
-    other = Job(office, Call(b"two", 1, True), second)
+    other = Job(office, Call(b"two", 1), second)
     office.deliver("two", other)
     begun.wait()
     reply.give(standing)
@@ -178,13 +178,13 @@ def test_of_two_that_wait_for_each_other_s_gradients_one_gives_up_and_the_other_
         def hook() -> str:
             both.wait()
             desk, reply = here(), Reply()
-            inner = Job(ends[then][0], Call(root, 2, True), lambda: ends[then][1](lambda: "done")())
+            inner = Job(ends[then][0], Call(root, 2), lambda: ends[then][1](lambda: "done")())
             inner.answer = lambda: reply.give(desk)
             ends[then][0].deliver(root + b" there", inner)
             desk.wait(reply, 30)
             return str(inner.ended.wait()[1])
 
-        job = Job(ends[first][0], Call(root, 1, True), ends[first][1](hook))
+        job = Job(ends[first][0], Call(root, 1), ends[first][1](hook))
         ends[first][0].deliver(root, job)
         return job
 
@@ -198,7 +198,7 @@ def test_of_two_that_wait_for_each_other_s_gradients_one_gives_up_and_the_other_
 def test_a_thread_that_serves_begins_by_what_it_is_told_to_do_first() -> None:
     begun: List[Any] = []
     office = Office("bob", lambda: begun.append(threading.current_thread()))
-    jobs = [Job(office, Call(talk, 1, True), lambda: list(begun)) for talk in (b"a", b"b", b"a")]
+    jobs = [Job(office, Call(talk, 1), lambda: list(begun)) for talk in (b"a", b"b", b"a")]
     for job in jobs:
         office.deliver(job.call.root, job)
     for job in jobs:
@@ -215,7 +215,7 @@ def test_what_a_script_told_torch_holds_where_it_is_served() -> None:
     finally:
         torch.set_num_threads(before)
     try:
-        job = Job(end.service.office, Call(b"root", 1, True), torch.get_num_threads)
+        job = Job(end.service.office, Call(b"root", 1), torch.get_num_threads)
         end.service.office.deliver("talk", job)
         assert job.ended.wait()[1] == before + 2
     finally:

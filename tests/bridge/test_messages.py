@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, List, Sequence
 
 import numpy as np
 import pytest
@@ -11,32 +11,30 @@ from hypothesis import strategies as st
 
 from asyncsyft.errors import LimitExceeded, RemoteProtocolError
 from asyncsyft.wire import CHUNK, Program
-from bridge.messages import BUFFER, MAX_DEPTH, MESSAGE, SMALL, Arriving, Call, pack
+from bridge.messages import BUFFER, MAX_DEPTH, MESSAGE, SMALL, TOLD, Arriving, Call, Loud, Message, Packed
 
-CALL = Call(b"root", 1, True)
+CALL = Call(b"root", 1)
 
 
-def arrive(buffers: List[Any]) -> List[Any]:
-    steps, pieces, chunked = pack(CALL, buffers)
-    body = b"".join(bytes(piece) + b"\0" * (-len(piece) % 8) for piece in pieces)
+def message(words: bytes, *tensors: Any) -> Message:
+    made = Message(words)
+    made.tensors = list(tensors)
+    return made
+
+
+def arrive(packed: Packed) -> Arriving:
+    body = b"".join(bytes(piece) + b"\0" * (-len(piece) % 8) for piece in packed.body)
     assert len(body) <= CHUNK + 8
-    arriving = Arriving(Program(0, steps, [step for step, _ in chunked]), memoryview(body))
+    scratch = bytearray(body)
+    arriving = Arriving(Program(0, packed.steps, [step for step, _ in packed.chunked]), memoryview(scratch))
+    scratch[:] = bytes(len(scratch))  # the body is valid during the call only
     assert arriving.call == CALL
-    for step, array in chunked:
+    for step, array in packed.chunked:
         assert arriving.landings[step].land(0, memoryview(array.tobytes()))
-    return arriving.buffers
+    return arriving
 
 
-def test_small_large_and_empty_arrays_arrive_as_they_were() -> None:
-    sent = [
-        np.frombuffer(b"words", np.uint8),
-        np.arange(SMALL, dtype="<f8").reshape(2, -1),
-        np.zeros((0, 3), "<f4"),
-        np.array(5, "<i8"),
-        *[np.full(SMALL // 4, number, "<i4") for number in range(9)],
-        np.array([True, False]),
-    ]
-    arrived = arrive(sent)
+def assert_same(arrived: Sequence[Any], sent: Sequence[Any]) -> None:
     assert len(arrived) == len(sent)
     for one, other in zip(arrived, sent):
         assert one.dtype == other.dtype
@@ -45,27 +43,62 @@ def test_small_large_and_empty_arrays_arrive_as_they_were() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+TENSORS = [
+    np.arange(SMALL, dtype="<f8").reshape(2, -1),
+    np.zeros((0, 3), "<f4"),
+    np.array(5, "<i8"),
+    *[np.full(SMALL // 4, number, "<i4") for number in range(9)],
+    np.array([True, False]),
+]
+
+
+@pytest.mark.parametrize("words", [b"words", b"", b"w" * (SMALL + 1)])
+def test_small_large_and_empty_parts_arrive_as_they_were(words: bytes) -> None:
+    arriving = arrive(Packed(CALL).asked(message(words, *TENSORS)))
+    assert arriving.is_waited
+    ((arrived, is_loud),) = arriving.messages()
+    assert is_loud
+    assert arrived == words
+    assert_same(arrived.tensors, TENSORS)
+
+
+def test_messages_that_nobody_waits_for_arrive_together_in_their_order() -> None:
+    sent: List[Loud] = [
+        (message(b"first", TENSORS[0], TENSORS[2]), True),
+        (message(b"delete"), False),
+        (message(b"l" * (SMALL + 1), TENSORS[1]), True),
+        (message(b"last"), True),
+    ]
+    arriving = arrive(Packed(CALL).told(sent))
+    assert not arriving.is_waited
+    arrived = arriving.messages()
+    assert arrived == sent
+    for (one, _), (other, _) in zip(arrived, sent):
+        assert_same(one.tensors, other.tensors)
+
+
 def test_a_message_says_for_whom_it_is() -> None:
     for to in ("bob", 7, None):
-        call = Call(b"root", 2, False, to)
-        steps, pieces, _ = pack(call, [np.zeros(0, np.uint8)])
-        arriving = Arriving(Program(0, steps, []), memoryview(b"".join(pieces)))
+        call = Call(b"root", 2, to)
+        packed = Packed(call).asked(Message())
+        arriving = Arriving(Program(0, packed.steps, []), memoryview(b"".join(packed.body)))
         assert arriving.call == call
-        assert arriving.buffers[0].size == 0
+        assert arriving.messages() == [(b"", True)]
 
 
 def test_calls_within_calls_have_an_end() -> None:
-    steps, _, _ = pack(Call(b"root", MAX_DEPTH, True), [np.zeros(0, np.uint8)])
-    steps[0][2] += 1
+    packed = Packed(Call(b"root", MAX_DEPTH)).asked(Message())
+    Arriving(Program(0, packed.steps, []), memoryview(b""))
+    packed.steps[0][2] += 1
     with pytest.raises(RemoteProtocolError):
-        Arriving(Program(0, steps, []), memoryview(b""))
+        Arriving(Program(0, packed.steps, []), memoryview(b""))
     with pytest.raises(ValueError, match="deep"):
-        pack(Call(b"root", MAX_DEPTH + 1, True), [np.zeros(0, np.uint8)])
+        Packed(Call(b"root", MAX_DEPTH + 1))
 
 
 def test_too_many_arrays_are_refused_before_they_leave() -> None:
     with pytest.raises(ValueError, match="past the limit"):
-        pack(CALL, [np.zeros(1, "|u1")] * 3000)
+        Packed(CALL).asked(message(b"words", *[np.zeros(1, "|u1")] * 3000))
 
 
 anything = st.recursive(
@@ -73,12 +106,17 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=4),
     max_leaves=8,
 )
+first = st.tuples(st.integers(-1, 70), st.integers(-1, 70)).map(list) | st.integers(-1, 2) | anything
 entries = st.lists(st.tuples(anything, anything, anything).map(list) | anything, max_size=3)
+parts = st.tuples(first, entries).map(lambda both: [both[0], *both[1]])
+told = st.lists(st.tuples(st.booleans() | anything, parts).map(lambda both: [both[0], *both[1]]) | anything, max_size=3)
+head = st.binary(), st.integers(0, 3), st.none() | anything
 steps = st.lists(
     st.one_of(
         anything,
         st.tuples(st.just(BUFFER), anything, anything).map(list),
-        st.tuples(st.just(MESSAGE), st.binary(), st.integers(0, 3), st.booleans(), anything, entries).map(list),
+        st.tuples(st.just(MESSAGE), *head, parts | anything).map(list),
+        st.tuples(st.just(TOLD), *head, told | anything).map(list),
     ),
     max_size=3,
 )
@@ -90,4 +128,7 @@ def test_hostile_steps_are_refused_and_nothing_else_happens(steps: Any, chunked:
         arriving = Arriving(Program(0, steps, chunked), memoryview(body))
     except (RemoteProtocolError, LimitExceeded):
         return
-    assert arriving.buffers[0].dtype == np.uint8
+    for arrived, is_loud in arriving.messages():
+        assert type(arrived) is Message
+        assert type(is_loud) is bool
+        assert all(isinstance(array, np.ndarray) for array in arrived.tensors)

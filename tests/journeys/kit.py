@@ -110,13 +110,14 @@ def leftovers(worker: Worker, lives: Set[bytes]) -> Dict[str, Any]:
     executor, moves, store = worker.executor, worker.executor.moves, worker.store
     talks = worker.peer.conversations.by_life.values()
     kept = {
-        "objects": store.objects - len(store.own.objects),
+        "objects": store.objects - len(store.own.titles),
         "bytes": store.nbytes - store.own.nbytes,
         "spaces": set(store.spaces) - lives,
         "offers": [offer for space in store.spaces.values() for offer in space.offers],
         "jobs": executor.jobs,
         "lanes": [key for key in executor._lanes if key[0].theirs not in lives],
         "landings": executor._landings,
+        "waiting": worker.requests.list(),
         "claimers": moves._claimers,
         "fetches": moves._fetches,
         "conversations": [talk for talk in talks if talk.theirs not in lives],

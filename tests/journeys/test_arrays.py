@@ -121,7 +121,7 @@ async def test_forgotten_tensors_are_deleted_even_if_nothing_else_is_asked(monke
 
 async def test_a_worker_s_own_data_is_found_by_name_and_tags(road: str) -> None:
     async with town(road, "alice") as made, made.connect() as driver:
-        made.workers["alice"].load("digits", np.arange(10), tags=["test", "small"])
+        made.workers["alice"].load("digits", np.arange(10), ["test", "small"], release="always")
         made.workers["alice"].load("letters", np.zeros(26), tags=["test"])
         (alice,) = await driver.wait_for("alice")
         (digits,) = await alice.search("digits")

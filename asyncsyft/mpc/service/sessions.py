@@ -14,6 +14,7 @@ import numpy as np
 from ...errors import LimitExceeded, Refused, SessionError
 from ...executor import Executor
 from ...executor.job import Job
+from ...privacy import Private
 from ...program import Step
 from ...protocol import Conversation
 from ...waiting import Slot, slot_class
@@ -147,9 +148,9 @@ class Sessions:
     def _of_driver(self, session: Session, job: Job, index: int, step: Step) -> bool:
         params = step.params
         if step.op == "mpc.run":
-            session.add(_int(params["batch"]), _batch(job, index, step))
+            session.add(_int(params["batch"]), _batch(job, index, step, self._arrays(job, step.inputs[1:])))
         elif step.op == "mpc.input" and isinstance(session, PartySession):
-            for number, array in _inputs(step, [_array(job, number) for number in step.inputs]).items():
+            for number, array in _inputs(step, self._arrays(job, step.inputs)).items():
                 session.given(number, array)
         elif step.op == "mpc.reveal" and isinstance(session, PartySession):
             if "name" in params:
@@ -159,6 +160,20 @@ class Sessions:
         else:
             return False
         return True
+
+    def _arrays(self, job: Job, numbers: Sequence[Any]) -> List[Any]:
+        """What a step gives to a session. Raises: SessionError for what is no tensor, or may not be shared."""
+        return [self._array(job, number) for number in numbers]
+
+    def _array(self, job: Job, number: Any) -> Any:
+        found = job.space.outcome(number) if type(number) is int else None
+        if isinstance(found, Private):
+            held = sorted(found.guard.labels - self.executor.store.shareable)
+            if held:
+                raise SessionError(f"object {number} depends on {held[0]}, which is private and not to be shared")
+            self.executor.releases.note(job, job.index, "share", found, outcome="done")
+            return found.array
+        return _open_array(job, number)
 
     def _open(self, name: bytes, job: Job, params: Any) -> None:
         if name in self.open or name in self._ended or len(self.open) >= MAX_SESSIONS:
@@ -249,9 +264,9 @@ class Sessions:
         return await slot
 
 
-def _batch(job: Job, index: int, step: Step) -> Batch:
+def _batch(job: Job, index: int, step: Step, arrays: Sequence[Any]) -> Batch:
     """Inputs of the step: the packed gates, then what comes from outside, as ``inputs`` says."""
-    packed, *arrays = [_array(job, number) for number in step.inputs]
+    packed = _open_array(job, step.inputs[0])
     inputs = _inputs(step, arrays)
     drop = [_int(number) for number in step.params["drop"]]
     gates = unpack(packed.tobytes())
@@ -267,7 +282,7 @@ def _inputs(step: Step, arrays: Sequence[Any]) -> Dict[int, Any]:
     return found
 
 
-def _array(job: Job, number: Any) -> Any:
+def _open_array(job: Job, number: Any) -> Any:
     found = job.space.outcome(number) if type(number) is int else None
     if not isinstance(found, np.ndarray):
         raise SessionError(f"object {number!r:.40} is no tensor here")

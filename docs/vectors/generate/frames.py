@@ -127,6 +127,7 @@ def _of_links() -> List[Dict[str, Any]]:
         vector("one peer joined", wire.PEERS, [[alice], []]),
         vector("two peers left, one without a goodbye", wire.PEERS, [[], [(7, ""), (8, "it answered no ping")]]),
         vector("goodbye", wire.GOODBYE, ["", "the notebook ends"], to=7),
+        vector("goodbye of a relay that will be back", wire.GOODBYE, ["", "the relay ends", 1]),
         vector("goodbye to one who broke the protocol", wire.GOODBYE, ["RemoteProtocolError", "no such kind"], to=7),
         vector("goodbye of a relay to a taken name", wire.GOODBYE, ["Refused", "the name 'alice' is taken"]),
         vector("ping of the link", wire.PING, []),

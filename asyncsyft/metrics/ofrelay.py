@@ -1,78 +1,18 @@
-"""What a relay tells over plain HTTP on its own port: is it well, is it ready, what has it counted.
-
-It reads the relay's counters; it knows nothing of what passes, and no socket. Needs prometheus-client (``[cli]``).
-"""
+"""What a relay has counted: as plain data, and for Prometheus."""
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
-import json
 from collections import Counter
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List
 
 import anyio
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from .identity import key_text
-from .peer import DRIVER, WORKER, split_address
-from .relay import Relay
-
-Answer = Tuple[int, str, bytes]
-_TEXT = "text/plain; charset=utf-8"
-
-
-class Endpoints:
-    """Answers ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``: give it to ``Relay(process_request=...)``.
-
-    The first two are for everyone. The others are for who shows ``token`` (``Authorization: Bearer ...``), a secret of
-    these pages alone; without one, for all who can reach a relay that listens on loopback only, or is ``insecure``.
-    """
-
-    def __init__(self, token: Optional[str] = None, insecure: bool = False) -> None:
-        self._token, self._insecure = token, insecure
-        self._relay: Optional[Relay] = None
-        self._registry = CollectorRegistry()
-        self._pages: Mapping[str, Callable[[Relay], Answer]] = {
-            "/healthz": lambda relay: (200, _TEXT, b"ok\n"),
-            "/readyz": _ready,
-            "/metrics": lambda relay: (200, CONTENT_TYPE_LATEST, generate_latest(self._registry)),
-            "/status": lambda relay: (200, "application/json", json.dumps(status(relay)).encode() + b"\n"),
-        }
-
-    def of(self, relay: Relay) -> None:
-        """Tell of this relay from now on."""
-        self._relay = relay
-        self._registry.register(RelayCollector(relay))
-        ProcessCollector(registry=self._registry)
-
-    def __call__(self, path: str, headers: Mapping[str, str]) -> Optional[Answer]:
-        """As ``process_request``: None for paths that are not of here."""
-        page = self._pages.get(path)
-        if page is None:
-            return None
-        if self._relay is None:
-            return 503, _TEXT, b"starting\n"
-        problem = None if path in ("/healthz", "/readyz") else self._keep_out(self._relay, headers)
-        return problem or page(self._relay)
-
-    def _keep_out(self, relay: Relay, headers: Mapping[str, str]) -> Optional[Answer]:
-        if self._token is not None:
-            shown = headers.get("authorization", "")
-            if hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
-                return None
-            return 401, _TEXT, b"the token is missing or wrong: Authorization: Bearer TOKEN\n"
-        # Who asks is not known here, but a caller of a loopback address is on this machine.
-        if self._insecure or ipaddress.ip_address(split_address(relay.address)[0].partition("%")[0]).is_loopback:
-            return None
-        return 403, _TEXT, b"give the relay a token for this (--metrics-token)\n"
-
-
-def _ready(relay: Relay) -> Answer:
-    return (503, _TEXT, b"draining\n") if relay.draining else (200, _TEXT, b"ready\n")
+from ..identity import key_text
+from ..peer import DRIVER, WORKER
+from ..relay import Relay
+from .limits import limit_families
 
 
 def status(relay: Relay) -> Dict[str, Any]:
@@ -93,12 +33,13 @@ def counts(relay: Relay) -> Dict[str, int]:
     return {
         **relay.totals(),
         "bytes": relay.bytes_passed,
-        "waiting": sum(member.waiting for member in relay.members.values()),
+        "waiting": relay.waiting,
         "joined": relay.peers_joined,
         "refused": relay.peers_refused,
         "replaced": relay.peers_replaced,
         "slow_consumers": relay.slow_consumers,
         "credit_exceeded": relay.credit_exceeded,
+        "slowed": relay.slowed,
     }
 
 
@@ -110,6 +51,7 @@ _COUNTERS = {
     "replaced": ("replacements", "Links that gave way to a newer one of the same peer, as a half-open one does."),
     "slow_consumers": ("slow_consumers", "Peers that were cut because they did not read."),
     "credit_exceeded": ("credit_exceeded", "Conversations that were ended because one end sent more than its credit."),
+    "slowed": ("slowed", "Times that a peer was not read from for a while, because it sent faster than it may."),
 }
 
 
@@ -136,3 +78,5 @@ class RelayCollector(Collector):
         yield peers
         yield GaugeMetricFamily("asyncsyft_relay_waiting_bytes", "Bytes that wait to be sent.", value=now["waiting"])
         yield GaugeMetricFamily("asyncsyft_relay_draining", "1 while the relay ends.", value=int(relay.draining))
+        used = {"max_peers": len(relay.members), "max_waiting": relay.waiting}
+        yield from limit_families("relay", relay.limits, used, relay.door)
