@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from typing import Any, NoReturn, Optional, Tuple, Union
+from datetime import datetime, timezone
+from typing import Any, List, NoReturn, Optional, Tuple, Union
+
+from cryptography import x509
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,34 @@ def client_context(ca: Optional[Path] = None, cert: Optional[Path] = None, key: 
     if key is not None and cert is None:
         raise ValueError(f"{os.fspath(key)} is a private key without its certificate")
     return Reloading(ssl.PROTOCOL_TLS_CLIENT, cert, key, ca)
+
+
+def validity(cert: Path) -> Tuple[List[str], datetime, datetime]:
+    """Of the first certificate in a file (PEM): its names, from when and until when it is good.
+
+    Raises: OSError, ValueError naming the file.
+    """
+    with open(cert, "rb") as file:
+        data = file.read()
+    try:
+        found = x509.load_pem_x509_certificate(data)
+    except ValueError:
+        raise ValueError(f"{os.fspath(cert)} holds no certificate") from None
+    return _names(found), _time(found, "not_valid_before"), _time(found, "not_valid_after")
+
+
+def _names(cert: x509.Certificate) -> List[str]:
+    try:
+        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names]
+
+
+def _time(cert: x509.Certificate, name: str) -> datetime:
+    """Newer versions of cryptography say it with its zone, and warn of the older names."""
+    found: datetime = getattr(cert, f"{name}_utc") if hasattr(cert, f"{name}_utc") else getattr(cert, name)
+    return found.replace(tzinfo=timezone.utc)
 
 
 class Reloading(ssl.SSLContext):

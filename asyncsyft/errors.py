@@ -20,7 +20,7 @@ Timeouts are ``TimeoutError``, as ``anyio.fail_after`` raises it.
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, List, Optional, Type, TypeVar
+from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar
 
 __all__ = [
     "AsyncSyftError",
@@ -103,7 +103,8 @@ class RemoteError(AsyncSyftError):
     """The worker said no.
 
     ``worker`` is its name, ``op`` the step that failed, ``kind`` the name of the exception at the worker
-    (``"ValueError"``), ``origin`` the line of the driver's program that recorded the step (``"train.py:12, in step"``).
+    (``"ValueError"``), ``origin`` the line of the driver's program that recorded the step (``"train.py:12, in step"``),
+    ``request`` the message id of the request, and which of its steps it was.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class RemoteError(AsyncSyftError):
         op: Optional[str] = None,
         kind: Optional[str] = None,
         origin: Optional[str] = None,
+        request: Optional[Tuple[int, int]] = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -121,6 +123,7 @@ class RemoteError(AsyncSyftError):
         self.op = op
         self.kind = kind
         self.origin = origin
+        self.request = request
 
     @property
     def code(self) -> str:

@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Dict, List
 
 from .program import MAX_PLAN_STEPS
+from .wire import MAX_FRAME
 
 #: What a bound is counted in.
 COUNT, BYTES, SECONDS = "", "bytes", "seconds"
@@ -99,6 +100,22 @@ def told(limits: Any) -> Dict[str, float]:
     """What a peer is told of them; those that do not bind are left out."""
     named = [(one.metadata["told"], getattr(limits, one.name)) for one in bounds(limits)]
     return {name: value for name, value in named if name and value}
+
+
+def contradictions(limits: Any) -> List[str]:
+    """What is wrong with them together, each a sentence."""
+    found = []
+    for smaller, larger in (("limit_per_driver", "limit"), ("max_running_per_driver", "max_running")):
+        few, many = getattr(limits, smaller, 0), getattr(limits, larger, 0)
+        if few > many:
+            found.append(f"{smaller} ({few}) is above {larger} ({many})")
+    rate = getattr(limits, "max_rate", 0)
+    if 0 < rate < MAX_FRAME:
+        found.append(f"max_rate ({rate}) is below one frame ({MAX_FRAME} bytes)")
+    waiting = getattr(limits, "max_waiting", MAX_FRAME)
+    if waiting < MAX_FRAME:
+        found.append(f"max_waiting ({waiting}) is below one frame ({MAX_FRAME} bytes)")
+    return found
 
 
 class Bucket:

@@ -90,8 +90,8 @@ class Turn:
 
     def soon(self) -> None:
         """See to it that ``run`` is called."""
-        self.due = True
         self.loop.call_soon(self.run)
+        self.due = True
 
     def call(self, function: Callable[[], object]) -> None:
         """Call it when the tasks that are to go on now have gone on."""

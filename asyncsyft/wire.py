@@ -362,42 +362,53 @@ def document(body: memoryview) -> Any:
         raise RemoteProtocolError(f"a document is no msgpack: {in_short(error)}") from None
 
 
+def blamed(error: RemoteProtocolError, kind: int, number: int) -> RemoteProtocolError:
+    """The same, saying which frame it was: for who sent it, and for the log."""
+    return RemoteProtocolError(f"frame of kind {kind}, id {number}: {error}")
+
+
+def _shown(value: Any) -> str:
+    """A value that is not what it should be, without what it holds unless that is a number."""
+    size = f" of {len(value)}" if isinstance(value, (bytes, str, list, dict)) else ""
+    return f"{value!r:.40}" if value is None or isinstance(value, (int, float)) else f"{type(value).__name__}{size}"
+
+
 # Decoders. Each takes the fields that it knows and ignores what a later version may append.
 
 
 def _int(value: Any, most: int = MAX_ID) -> int:
     if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"not a number from 0 to {most}: {value!r:.40}")
+        raise ValueError(f"not a number from 0 to {most}: {_shown(value)}")
     return value
 
 
 def _text(value: Any, most: int = 4096) -> str:
     if type(value) is not str or len(value) > most:
-        raise ValueError(f"not a text of at most {most} characters: {value!r:.40}")
+        raise ValueError(f"not a text of at most {most} characters: {_shown(value)}")
     return value
 
 
 def _list(value: Any) -> List[Any]:
     if type(value) is not list:
-        raise ValueError(f"not a list: {value!r:.40}")
+        raise ValueError(f"not a list: {_shown(value)}")
     return value
 
 
 def _map(value: Any) -> Dict[str, Any]:
     if type(value) is not dict:
-        raise ValueError(f"not a map: {value!r:.40}")
+        raise ValueError(f"not a map: {_shown(value)}")
     return value
 
 
 def _incarnation(value: Any) -> bytes:
     if type(value) is not bytes or len(value) != INCARNATION_SIZE:
-        raise ValueError(f"not an incarnation of {INCARNATION_SIZE} bytes: {value!r:.40}")
+        raise ValueError(f"not an incarnation of {INCARNATION_SIZE} bytes: {_shown(value)}")
     return value
 
 
 def _key(value: Any) -> bytes:
     if type(value) is not bytes or len(value) not in (0, KEY_SIZE):
-        raise ValueError(f"not a key of {KEY_SIZE} bytes, nor an empty one: {value!r:.40}")
+        raise ValueError(f"not a key of {KEY_SIZE} bytes, nor an empty one: {_shown(value)}")
     return value
 
 

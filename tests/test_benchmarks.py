@@ -136,6 +136,15 @@ def test_settings_take_turns_and_each_has_a_rate_of_its_own() -> None:
     assert asyncio.run(both(4.5)).seconds == 5.0
 
 
+def test_a_turn_in_which_the_machine_was_busy_does_not_count() -> None:
+    took = iter([0.5, 50.0, 0.5])
+
+    async def take(seconds: float) -> Sample:
+        return Sample(8.0, next(took), "MB")
+
+    assert asyncio.run(alternating({"only": take}, least=3)(1.0)).more == {"only": 16.0}
+
+
 # Real processes.
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from typing import Any, List
 
 import anyio
 import numpy as np
 import pytest
+import trustme
 
 import asyncsyft
 from asyncsyft import wire
@@ -260,3 +263,30 @@ async def test_an_idle_driver_lets_the_worker_forget_what_it_answered() -> None:
             await x.get()
             (talk,) = here.workers["alice"].peer.conversations.roads
             await until(lambda: not talk.served)  # the last answer is pinned until the driver says that it has seen it
+
+
+@pytest.mark.parametrize("how", ["connect", "open", "tls"])
+def test_a_loop_that_anyio_did_not_start(how: str) -> None:
+    """``asyncio.run``, and notebooks: what sockets bring comes where no task runs."""
+    authority = trustme.CA()
+    here, there = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(here)
+    authority.configure_trust(there)
+
+    async def twice(driver: Driver) -> Any:
+        (alice,) = await driver.wait_for("alice")
+        return await (2 * await alice.send(np.arange(3.0))).get()
+
+    async def main() -> Any:
+        async with asyncsyft.Worker("alice", listen="127.0.0.1:0", ssl=here if how == "tls" else None) as worker:
+            url = f"{'wss' if how == 'tls' else 'ws'}://127.0.0.1:{worker.port}"
+            if how == "open":
+                driver = await asyncsyft.open(url)
+                try:
+                    return await twice(driver)
+                finally:
+                    await driver.aclose()
+            async with asyncsyft.connect(url, ssl=there if how == "tls" else None) as driver:
+                return await twice(driver)
+
+    assert asyncio.run(asyncio.wait_for(main(), SECONDS)).tolist() == [0.0, 2.0, 4.0]

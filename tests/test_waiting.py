@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncsyft.waiting import Slot, slot_class, spawn
+from asyncsyft.waiting import Slot, slot_class, spawn, turn_here
 
 pytestmark = pytest.mark.anyio
 
@@ -206,6 +206,37 @@ def test_a_task_that_ends_the_loop_keeps_none_of_those_that_were_woken_with_it()
     finally:
         loop.close()
     assert got == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_reader", [True, False])
+def test_what_a_reader_causes_is_done_in_its_turn_tasks_first(is_reader: bool) -> None:
+    happened: List[str] = []
+
+    async def wait(slot: Slot[str]) -> None:
+        happened.append(await slot)
+        turn_here().call(lambda: happened.append("call of a task"))
+
+    def read(slot: Slot[str]) -> None:
+        turn = turn_here()
+        turn.due = is_reader
+        turn.call(lambda: happened.append("call"))
+        slot.set("task")
+        assert happened == []
+        if is_reader:
+            turn.run()
+        happened.append("read")
+
+    async def main() -> None:
+        slot: Slot[str] = slot_class()()
+        task = asyncio.ensure_future(wait(slot))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(read, slot)
+        await asyncio.wait_for(task, 5)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    caused = ["task", "call", "call of a task"]
+    assert happened == (["read", *caused] if not is_reader else [*caused, "read"])
 
 
 def test_without_a_loop_that_is_trio_it_is_asyncios() -> None:

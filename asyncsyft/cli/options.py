@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import logging
 import re
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, TypeVar
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, TypeVar
 
 import click
 
@@ -97,8 +98,9 @@ def _configure(ctx: click.Context, param: click.Parameter, path: Optional[Path])
     for name, section in sections.items():
         command = group.get_command(root, name)
         if command is None or not isinstance(section, dict):
-            names = ", ".join(group.list_commands(root))
-            raise click.BadParameter(f"{path}: unknown key {name!r}: its sections are {names}")
+            names = group.list_commands(root)
+            told = _near(name, names) or f": its sections are {', '.join(names)}"
+            raise click.BadParameter(f"{path}: unknown key {name!r}{told}")
         defaults = _defaults(f"{path}: [{name}]", command, section)
         if command is ctx.command:
             ctx.default_map = defaults
@@ -111,7 +113,8 @@ def _defaults(where: str, command: click.Command, section: Mapping[str, Any]) ->
     for key, value in section.items():
         param = known.get(key.replace("-", "_"))
         if param is None or param.name is None:
-            raise click.BadParameter(f"{where} has no key {key!r}")
+            near = _near(key.replace("_", "-"), [str(name).replace("_", "-") for name in known])
+            raise click.BadParameter(f"{where} has no key {key!r}{near}")
         many = getattr(param, "multiple", False)
         if many and isinstance(value, str):
             value = [value]
@@ -120,6 +123,12 @@ def _defaults(where: str, command: click.Command, section: Mapping[str, Any]) ->
             raise click.BadParameter(f"{where} key {key!r} cannot be {value!r}")
         defaults[param.name] = value
     return defaults
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    """What may have been meant."""
+    near = difflib.get_close_matches(word, known, 1)
+    return f": is it {near[0]!r}?" if near else ""
 
 
 def _log(ctx: click.Context, param: click.Parameter, verbose: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Union
 
 import anyio
 import click
@@ -13,11 +13,11 @@ from ..limits import RelayLimits
 from ..metrics import Endpoints
 from ..peer import split_address
 from ..relay import DRAIN, Relay
-from . import options, security
+from . import checking, options, security
 from .running import Signals, run
 
 
-@click.command(short_help="Run a relay, which passes on what drivers and workers say.")
+@click.command(cls=checking.Checked, short_help="Run a relay, which passes on what drivers and workers say.")
 @click.option(
     "--listen",
     type=options.HostPort(),
@@ -32,8 +32,10 @@ from .running import Signals, run
 @options.visited
 @options.limits(RelayLimits)
 @options.draining(DRAIN)
+@checking.checkable
 @options.common
-def relay(loop: str, **given: Any) -> None:
+@click.pass_context
+def relay(ctx: click.Context, /, loop: str, check_config: bool, **given: Any) -> None:
     """Run a relay: drivers and workers dial it, and it passes on what they say.
 
     \b
@@ -50,7 +52,36 @@ def relay(loop: str, **given: Any) -> None:
     SECONDS at most, and closes. Ctrl-C, and a second SIGTERM, close it at once. Its peers dial again, and go on at the
     next one.
     """
+    if check_config:
+        ctx.exit(check(given))
     run(lambda signals: serve(signals, **given), loop)
+
+
+def check(given: Dict[str, Any]) -> int:
+    """Look at all that a relay is told, without serving it; the exit code."""
+    report, given = checking.Report("relay"), dict(given)
+    limits, drain = RelayLimits(**options.taken(RelayLimits, given)), given.pop("drain")
+    tls = {name: given.pop(name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    context, rules, key = None, None, None
+    report.facts.append(f"would listen on {url_of(given['listen'], tls['tls_cert'])}")
+    is_loopback = checking.check_address(report, given.pop("listen"))
+    with report.looking():
+        context = security.listening(**tls)
+    checking.check_certificate(report, tls["tls_cert"])
+    checking.check_secret(report, tls["tls_key"])
+    with report.looking():
+        key = Key.load(given["key"]) if given["key"] is not None else None
+    checking.check_key(report, key, given.pop("key") or "")
+    token, origin, proxies = given.pop("metrics_token"), given.pop("origin"), given.pop("trusted_proxy")
+    with report.looking():
+        rules = security.admission(**given)
+    checking.check_door(report, rules, is_loopback, context is not None)
+    checking.check_figures(report, "", token, is_loopback)
+    report.facts += [f"lets in web pages of {', '.join(origin)}"] if origin else []
+    report.facts += [f"believes X-Forwarded-For of {', '.join(proxies)}"] if proxies else []
+    report.facts.append(f"drains for {drain:g} s")
+    checking.check_limits(report, limits)
+    return report.tell()
 
 
 async def serve(
@@ -90,8 +121,8 @@ async def serve(
         await signals.drain(relay.drain, drain)
 
 
-def url_of(address: str, context: Optional[ssl.SSLContext]) -> str:
-    """What to dial to get to an address that is listened on."""
+def url_of(address: str, context: Union[ssl.SSLContext, str, None]) -> str:
+    """What to dial to get to an address that is listened on; ``context``: None where that is without TLS."""
     host, port = split_address(address)
     scheme = "ws" if context is None else "wss"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

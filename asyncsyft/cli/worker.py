@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import click
 
 from ..errors import AsyncSyftError, LinkError
 from ..limits import WorkerLimits
 from ..metrics import Endpoints, pages
-from ..peer import RESUME_GRACE
+from ..peer import RESUME_GRACE, WORKER
+from ..privacy import Policy
 from ..tensor import Array, descriptor
 from ..worker import DRAIN, Worker
-from . import options, releasing, security
+from . import checking, options, releasing, security
 from .loading import read
 from .relay import url_of
 from .running import Signals, run
 
 
-@click.command(short_help="Run a worker, which holds tensors and computes on them.")
+@click.command(cls=checking.Checked, short_help="Run a worker, which holds tensors and computes on them.")
 @click.option("--name", required=True, help="What drivers call it.")
 @click.option("--relay", type=options.WebSocketURL(), help="The relay to dial: a ws:// or wss:// URL.")
 @click.option("--listen", type=options.HostPort(), help="Or listen here for drivers, without a relay: host:port.")
@@ -57,8 +58,10 @@ from .running import Signals, run
 @options.visited
 @options.limits(WorkerLimits)
 @options.draining(DRAIN)
+@checking.checkable
 @options.common
-def worker(loop: str, load: Sequence[str], **given: Any) -> None:
+@click.pass_context
+def worker(ctx: click.Context, /, loop: str, load: Sequence[str], check_config: bool, **given: Any) -> None:
     """Run a worker: it holds tensors, and computes on them for drivers.
 
     \b
@@ -87,20 +90,60 @@ def worker(loop: str, load: Sequence[str], **given: Any) -> None:
     """
     if (given["relay"] is None) == (given["listen"] is None):
         raise click.UsageError("give --relay URL, or --listen host:port, and not both")
-    arrays: Dict[str, Array] = {}
+    if check_config:
+        ctx.exit(check(load, given))
 
     async def main(signals: Signals) -> None:
-        for item in load:
-            name, found, path = item.partition("=")
-            if not (name and found and path):
-                raise click.UsageError(f"--load {item}: not NAME=FILE")
-            for key, array in read(name, path).items():
-                if key in arrays:
-                    raise click.UsageError(f"--load {item}: there is a {key} already")
-                arrays[key] = array
-        await serve(signals, arrays, **given)
+        await serve(signals, loaded(load), **given)
 
     run(main, loop)
+
+
+def loaded(load: Sequence[str]) -> Dict[str, Array]:
+    """What --load names. Raises: OSError, ValueError, click.UsageError."""
+    arrays: Dict[str, Array] = {}
+    for item in load:
+        name, found, path = item.partition("=")
+        if not (name and found and path):
+            raise click.UsageError(f"--load {item}: not NAME=FILE")
+        for key, array in read(name, path).items():
+            if key in arrays:
+                raise click.UsageError(f"--load {item}: there is a {key} already")
+            arrays[key] = array
+    return arrays
+
+
+def check(load: Sequence[str], given: Dict[str, Any]) -> int:
+    """Look at all that a worker is told and loads, without serving it; the exit code."""
+    report, arrays, way = checking.Report(f"worker {given['name']}"), {}, {}  # type: checking.Report, Any, Any
+    limits, relay, listen = WorkerLimits(**options.taken(WorkerLimits, given)), given["relay"], given["listen"]
+    with report.looking():
+        way = at_relay(relay, given) if relay is not None else at_home(given)
+    checking.check_certificate(report, given["tls_cert"])
+    checking.check_secret(report, given["tls_key"])
+    checking.check_key(report, way.get("key"), given["key"] or "of this user")
+    if relay is not None:
+        report.facts.append(f"would dial {relay}")
+        checking.check_token(report, given["token"], given["name"], WORKER, way.get("key"))
+        checking.check_pinned(report, given["known_peers"])
+    else:
+        report.facts.append(f"would listen on {url_of(listen, given['tls_cert'])}")
+        is_loopback = checking.check_address(report, listen)
+        checking.check_door(report, way.get("admission"), is_loopback, given["tls_cert"] is not None)
+    with report.looking():
+        arrays = loaded(load)
+    with report.looking():
+        policies = releasing.policies(list(arrays), given["release"])
+        releasing.shared(list(arrays), given["share"])
+        report.facts += [f"would load {line}" for line in described(arrays, policies)]
+    checking.check_loaded(report, sum(array.nbytes for array in arrays.values()), limits)
+    for option in ("keep", "audit", "control"):
+        checking.check_writable(report, f"--{option}", given[option])
+    if given["metrics"] is not None:
+        is_near = checking.check_address(report, given["metrics"], "--metrics")
+        checking.check_figures(report, f" at http://{given['metrics']}", given["metrics_token"], is_near)
+    checking.check_limits(report, limits)
+    return report.tell()
 
 
 async def serve(
@@ -137,8 +180,8 @@ async def serve(
         click.echo(f"worker {name} {where}")
         if relay is None:
             security.warn(worker.address, way["admission"])
-        for key, array in arrays.items():
-            click.echo(f"  {key}  {descriptor(array.dtype)}  {array.shape}  release {policies[key].text}")
+        for line in described(arrays, policies):
+            click.echo(f"  {line}")
         if metrics is not None:
             endpoints = Endpoints(metrics_token or None)
             address = await stack.enter_async_context(pages(endpoints, metrics))
@@ -146,6 +189,12 @@ async def serve(
             click.echo(f"figures at http://{address}/metrics")
         await signals.unless(lambda: lost(worker))
         await signals.drain(worker.drain, drain)
+
+
+def described(arrays: Mapping[str, Array], policies: Mapping[str, Policy]) -> List[str]:
+    """A line for each array: never its contents."""
+    shown = [(key, descriptor(array.dtype), array.shape, policies[key].text) for key, array in arrays.items()]
+    return [f"{key}  {dtype}  {shape}  release {policy}" for key, dtype, shape, policy in shown]
 
 
 def at_relay(url: str, who: Dict[str, Any]) -> Dict[str, Any]:

@@ -100,11 +100,13 @@ class Executor:
             job.fail(0, error, "", ())
             job.steps, chunked = [], []
         is_next = not (chunked or lane.waiting or lane.running or job.space.pending)
-        if is_next and self._quiet.call(run, job, self.store, True):
+        if is_next and self._runs_here(job):
             # As most do, it ran to its end here, and need not be queued.
             conversation.consumed(served.lane, size, job.generation)
             self._ran(job)
-            if not job.outstanding:
+            if job.outstanding:
+                self.jobs[conversation, served.id] = job
+            else:
                 conversation.done(served)
             return
         self.jobs[conversation, served.id] = job
@@ -114,6 +116,13 @@ class Executor:
         self._advance(lane)
         if not job.finished:
             job.body = bytes(body)  # it waits: the view is valid only during this call
+
+    def _runs_here(self, job: Job) -> bool:
+        """Run a job, if that can be done at once; what members of a session say to each other is one step of theirs."""
+        if len(job.steps) == 1 and raw_op(job.steps[0]) in program.SESSION_STEPS:
+            loop_step(self, job)
+            return True
+        return bool(self._quiet.call(run, job, self.store, True))
 
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
         """Land a part of a tensor that a ``put`` announced."""

@@ -59,7 +59,7 @@ class Wish:
         return {
             "id": self.number,
             "who": talk.name,
-            "key": fingerprint(talk.key) if talk.key else "",
+            "key": fingerprint(talk.key) if talk.their_can.get("lasting") is True else "",
             "what": self.what,
             "since": self.since,
             "labels": sorted(guard.labels),

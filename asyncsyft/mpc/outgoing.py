@@ -27,8 +27,6 @@ __all__ = ["Outgoing"]
 GATES, WORK = 512, 1 << 20
 #: Batches on their way at once, and gates that are recorded at most beside these.
 ON_THE_WAY, MOST_GATES = 64, 1 << 16
-#: Elements from which on the members run a batch in a thread, so as not to stop everything else that they do.
-HEAVY = 1 << 16
 PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -158,14 +156,13 @@ class Outgoing:
 
     def _send(self, more: Dict[int, List[Any]]) -> Dict[int, List[Slot[Any]]]:
         """Send what is recorded to all, and more steps to some; the slots of these, and of what computes, by place."""
-        heavy = self.circuit.work >= HEAVY
         self._recorded += len(self.circuit.gates)
         gates, dead = self.circuit.take()
         masked, self._masked = self._masked, {}
         owned, self._owned = self._owned, {}
         late, self._late = self._late, []
         packed = np.frombuffer(pack(gates), np.uint8)
-        about = {"session": self.name, "batch": self._batch, "heavy": heavy, "watched": self.profile is not None}
+        about = {"session": self.name, "batch": self._batch, "watched": self.profile is not None}
         self._batch += 1
         slots = {}
         for place, worker in self._members:

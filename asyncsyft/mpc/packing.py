@@ -17,10 +17,11 @@ __all__ = ["MAX_GATES", "pack", "unpack"]
 MAX_GATES = 1 << 20
 #: The extension type of a public array: its shape, then its raw bytes.
 ARRAY = 1
+_NUMBERS = frozenset((int,))
 
 
 def pack(gates: Sequence[Gate]) -> bytes:
-    data: bytes = msgpack.packb([tuple(gate) for gate in gates], default=_array)
+    data: bytes = msgpack.packb([gate if len(gate) > 4 and gate.drop else gate[:4] for gate in gates], default=_array)
     return data
 
 
@@ -35,10 +36,12 @@ def _array(value: Any) -> Any:
 def unpack(data: Any) -> List[Gate]:
     """The gates of a batch. Raises: Refused for bytes that are none."""
     try:
-        raw = msgpack.unpackb(data, ext_hook=_restored, max_array_len=MAX_GATES, max_ext_len=len(data))
+        raw = msgpack.unpackb(
+            data, use_list=False, ext_hook=_restored, max_array_len=MAX_GATES, max_ext_len=len(data)
+        )
     except Exception as error:  # noqa: BLE001 - whatever hostile bytes make the decoder raise
         raise Refused(f"not gates: {type(error).__name__}") from None
-    if type(raw) is not list:
+    if type(raw) is not tuple:
         raise Refused("gates are a list")
     return [_checked(item) for item in raw]
 
@@ -51,11 +54,15 @@ def _restored(code: int, data: bytes) -> Any:
 
 
 def _checked(item: Any) -> Gate:
-    if type(item) is not list or len(item) != 4:
-        raise Refused("a gate is a list of op, out, ins and params")
-    op, out, ins, params = item
-    if type(op) is not str or type(out) is not int or type(ins) is not list or type(params) is not list:
-        raise Refused("a gate is a text, a number and two lists")
-    if any(type(number) is not int for number in ins):
-        raise Refused("a gate names values by numbers")
-    return Gate(op, out, tuple(ins), tuple(params))
+    if type(item) is not tuple or not 4 <= len(item) <= 5:
+        raise Refused("a gate is a list of op, out, ins and params, and of what it is the last to name")
+    op, out, ins, params, *drop = item
+    if type(op) is not str or type(out) is not int or not _is_numbers(ins) or type(params) is not tuple:
+        raise Refused("a gate is a text, a number, numbers of its inputs, and a list")
+    if drop and not _is_numbers(drop[0]):
+        raise Refused("a gate forgets values by their numbers")
+    return Gate(*item)
+
+
+def _is_numbers(value: Any) -> bool:
+    return type(value) is tuple and _NUMBERS.issuperset(map(type, value))

@@ -22,6 +22,8 @@ __all__ = ["SEED_SIZE", "Seeds", "Stream", "masks_of_driver", "new_seed", "new_s
 SEED_SIZE = 32
 #: What is encrypted to get the keystream, this much at a time; AES is fastest on pieces that stay in the cache.
 _ZEROS = memoryview(bytes(1 << 18))
+#: So few bytes come from a pool, which is drawn as a whole: a call of the cipher costs as much as some hundred of them.
+SMALL, POOL = 1 << 9, 1 << 12
 #: AES-CTR counts blocks; a stream ends long before its counter or the birthday of its blocks comes near.
 LIMIT = 1 << 40
 
@@ -34,7 +36,7 @@ def new_seed() -> bytes:
 class Stream:
     """Random numbers from a seed; ``use`` tells the streams of one seed apart."""
 
-    __slots__ = ("_into", "_scratch", "drawn")
+    __slots__ = ("_at", "_into", "_pool", "_scratch", "drawn")
 
     def __init__(self, seed: bytes, use: bytes) -> None:
         """Raises: ValueError for a seed that is not of ``SEED_SIZE``."""
@@ -42,7 +44,8 @@ class Stream:
             raise ValueError(f"a seed of {len(seed)} bytes where {SEED_SIZE} are wanted")
         key = HKDF(hashes.SHA256(), 32, None, b"asyncsyft mpc stream " + use).derive(seed)
         self._into = Cipher(algorithms.AES(key[:16]), modes.CTR(key[16:])).encryptor().update_into
-        self._scratch = np.empty(0, np.uint8)
+        self._scratch = self._pool = np.empty(0, np.uint8)
+        self._at = 0  # what of the pool was given
         #: Bytes drawn so far.
         self.drawn = 0
 
@@ -52,12 +55,31 @@ class Stream:
     def bytes(self, count: int) -> Any:
         """The next ``count`` bytes, as an array of uint8. Raises: OverflowError after ``LIMIT`` bytes."""
         self._count(count)
+        at = self._at
+        if at + count <= len(self._pool):
+            self._at = at + count
+            return self._pool[at : at + count]
         out = np.empty(count, np.uint8)
-        view = out.data
-        for start in range(0, count, len(_ZEROS)):
-            size = min(len(_ZEROS), count - start)
-            self._into(_ZEROS[:size], view[start : start + size])
+        self._fill(out.data)
         return out
+
+    def _fill(self, view: memoryview) -> None:
+        """Write the next bytes: what is left in the pool, then from it anew, if there are few, or past it."""
+        left = len(self._pool) - self._at
+        view[: min(left, len(view))] = self._pool.data[self._at : self._at + len(view)]
+        if len(view) <= left:
+            self._at += len(view)
+            return
+        view = view[left:]
+        self._at = len(self._pool)
+        if len(view) <= SMALL:
+            self._pool, self._at = np.empty(POOL, np.uint8), len(view)
+            self._into(_ZEROS[:POOL], self._pool.data)
+            view[:] = self._pool.data[: len(view)]
+            return
+        for start in range(0, len(view), len(_ZEROS)):
+            size = min(len(_ZEROS), len(view) - start)
+            self._into(_ZEROS[:size], view[start : start + size])
 
     def blend(self, combine: Any, into: Any) -> None:
         """Combine a contiguous array, in its place, with the next numbers of its dtype; ``combine`` is a ufunc.
@@ -65,13 +87,16 @@ class Stream:
         What ``array`` draws and what this draws is the same.
         """
         flat = into.reshape(-1)
+        if flat.nbytes <= SMALL:
+            combine(flat, self.bytes(flat.nbytes).view(flat.dtype), out=flat)
+            return
         self._count(flat.nbytes)
         if not len(self._scratch):
             self._scratch = np.empty(len(_ZEROS), np.uint8)
         step = len(_ZEROS) // flat.itemsize
         for start in range(0, flat.size, step):
             piece = flat[start : start + step]
-            self._into(_ZEROS[: piece.nbytes], self._scratch.data[: piece.nbytes])
+            self._fill(self._scratch.data[: piece.nbytes])
             combine(piece, self._scratch[: piece.nbytes].view(piece.dtype), out=piece)
 
     def _count(self, count: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Sequence, Set, Tuple
 
-from .machine import DROP, Gate
+from .machine import Gate
 
 __all__ = ["HOPS", "schedule"]
 
@@ -32,10 +32,9 @@ def schedule(gates: Sequence[Gate], dead: Set[int]) -> Tuple[List[Gate], List[in
     out: List[Gate] = []
     late: List[int] = []
     for index in order:
-        out.append(gates[index])
-        gone = drops.get(index, [])
-        late.extend(number for number in gone if number == gates[index].out)
-        gone = [number for number in gone if number != gates[index].out]
+        gate, gone = gates[index], drops.get(index)
         if gone:
-            out.append(Gate(DROP, 0, (), (sorted(gone),)))
+            late.extend(number for number in gone if number == gate.out)
+            gate = gate._replace(drop=tuple(sorted(number for number in gone if number != gate.out)))
+        out.append(gate)
     return out, sorted((dead - last.keys()) | set(late))

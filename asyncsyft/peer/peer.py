@@ -257,9 +257,10 @@ class Peer:
             handler(self, road, frame, wire.parse(frame))
         except RemoteProtocolError as error:
             talk = road.conversations.get(frame.sender)
+            error = wire.blamed(error, frame.kind, frame.id)
             if not frame.sender and talk is None:
-                raise
-            logger.warning("%s: peer %d broke the protocol (id %d): %s", self.name, frame.sender, frame.id, error)
+                raise error from None
+            logger.warning("%s: %s broke the protocol: %s", self.name, road.name_of(frame.sender), error)
             if talk is not None:
                 self.conversations.leave(talk, error, RemoteProtocolError.__name__)
                 return

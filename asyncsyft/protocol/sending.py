@@ -177,7 +177,8 @@ class Sending:
     def consumed(self, lane: int, size: int, generation: int) -> None:
         """Give credit back: these bytes are no longer held here. Bytes of before a resume give none."""
         if generation == self.generation:
-            self._consumed(self.lanes.get(lane) or self.lane(lane), size)
+            large = size > wire.CHUNK and not self.to  # room for some more like it, as for chunks
+            self._consumed(self.lanes.get(lane) or self.lane(lane), size, CHUNKS_AHEAD * size if large else 0)
 
     def _landed(self, lane: Lane, size: int) -> None:
         """A chunk in a frame of so many bytes has landed: room for some more like it, where no relay holds them."""

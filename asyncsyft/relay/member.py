@@ -105,36 +105,40 @@ class Member:
         """Pass frames on, those in a row for the same destination as one piece."""
         at, end, number = 0, len(message), self.info.number if self.info else 0
         begin, to, lanes = 0, 0, set()  # type: int, int, Set[int]
-        while at < end:
-            if end - at < HEADER_SIZE:
-                raise RemoteProtocolError(f"{end - at} bytes after the last frame are no header")
-            kind, _, lane, where, sender, meta_len, frame_id, body_len = HEADER.unpack_from(message, at)
-            after = at + HEADER_SIZE + (meta_len + 7 & ~7) + (body_len + 7 & ~7)
-            if after > end or after - at > wire.MAX_FRAME:
-                raise RemoteProtocolError(f"a frame says {after - at} bytes where {end - at} are left")
-            if sender:
-                raise RemoteProtocolError("who sends a frame is for the relay to write")
-            if frame_id > wire.MAX_ID:
-                raise RemoteProtocolError(f"id {frame_id} is past 2^53-1")
-            if where != to or after - begin > MAX_PIECE:
-                if to:
-                    self.relay.forward(self, to, message[begin:at], lanes)
-                begin, to, lanes = at, where, set()
-            if where:
-                if not number or kind in _NOT_ROUTED:
-                    raise RemoteProtocolError(f"a frame of kind {kind} is not for others")
-                _FROM.pack_into(message, at + _FROM_AT, number)
-                lanes.add(lane)
-                self.frames += 1
-                self._spent += 1
-            else:
-                (frame,) = wire.frames(message[at:after])
-                self.relay.on_frame(self, frame)
-                self._spent += OWN_WEIGHT
-                begin = after
-            at = after
-        if to:
-            self.relay.forward(self, to, message[begin:at], lanes)
+        kind = frame_id = 0
+        try:
+            while at < end:
+                if end - at < HEADER_SIZE:
+                    raise RemoteProtocolError(f"{end - at} bytes after the last frame are no header")
+                kind, _, lane, where, sender, meta_len, frame_id, body_len = HEADER.unpack_from(message, at)
+                after = at + HEADER_SIZE + (meta_len + 7 & ~7) + (body_len + 7 & ~7)
+                if after > end or after - at > wire.MAX_FRAME:
+                    raise RemoteProtocolError(f"a frame says {after - at} bytes where {end - at} are left")
+                if sender:
+                    raise RemoteProtocolError("who sends a frame is for the relay to write")
+                if frame_id > wire.MAX_ID:
+                    raise RemoteProtocolError(f"id {frame_id} is past 2^53-1")
+                if where != to or after - begin > MAX_PIECE:
+                    if to:
+                        self.relay.forward(self, to, message[begin:at], lanes)
+                    begin, to, lanes = at, where, set()
+                if where:
+                    if not number or kind in _NOT_ROUTED:
+                        raise RemoteProtocolError(f"a frame of kind {kind} is not for others")
+                    _FROM.pack_into(message, at + _FROM_AT, number)
+                    lanes.add(lane)
+                    self.frames += 1
+                    self._spent += 1
+                else:
+                    (frame,) = wire.frames(message[at:after])
+                    self.relay.on_frame(self, frame)
+                    self._spent += OWN_WEIGHT
+                    begin = after
+                at = after
+            if to:
+                self.relay.forward(self, to, message[begin:at], lanes)
+        except RemoteProtocolError as error:
+            raise wire.blamed(error, kind, frame_id) from None
         self._sent += end
         if self._spent > A_WHILE or self._sent > A_LOT:
             self._keep_pace()

@@ -181,6 +181,7 @@ class Relay(Lifetime):
         try:
             await member.link.run()
         finally:
+            self._blame(member)
             self._links.remove(member)
             member.forget()
             member.count(self._ended)
@@ -188,6 +189,11 @@ class Relay(Lifetime):
             member.greeted.set(None)
             if hasattr(self, "_changed"):
                 self._changed.set(None)
+
+    def _blame(self, member: Member) -> None:
+        if isinstance(member.link.error, RemoteProtocolError):
+            who = f"{member.info.name} at " if member.info is not None else ""
+            logger.warning("%s%s broke the protocol: %s", who, member.link.transport.remote, member.link.error)
 
     async def _hurry(self, member: Member) -> None:
         with anyio.move_on_after(HANDSHAKE_TIMEOUT):

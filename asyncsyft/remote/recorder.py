@@ -385,7 +385,12 @@ class Recorder:
         origin = sent.origins[failure.step] if failure.step < len(sent.origins) and is_root else None
         op, written = written_within(failure.op, origin, sent.plans.get(failure.step, ()) if is_root else ())
         return by_code(failure.code)(
-            failure.message, worker=self.worker, op=op or None, kind=failure.kind or None, origin=written
+            failure.message,
+            worker=self.worker,
+            op=op or None,
+            kind=failure.kind or None,
+            origin=written,
+            request=(failure.cause_id, failure.cause_step),
         )
 
     def end(self, error: AsyncSyftError) -> None:

@@ -36,6 +36,8 @@ ProcessRequest = Callable[[str, Mapping[str, str]], Optional[Tuple[int, str, byt
 Admit = Callable[[Mapping[str, str]], Optional[TurnedAway]]
 
 logger = logging.getLogger(__name__)
+#: For ``websockets``, which would log all headers, tokens among them.
+_SILENT = logging.Logger("websockets", logging.CRITICAL)
 
 
 class Address(NamedTuple):
@@ -62,7 +64,7 @@ class Dialling:
 
     def __init__(self, url: str, headers: Optional[Mapping[str, str]] = None) -> None:
         self._shown = parse_url(url).shown
-        self._protocol = ClientProtocol(parse_uri(url), subprotocols=[Subprotocol(SUBPROTOCOL)], logger=logger)
+        self._protocol = ClientProtocol(parse_uri(url), subprotocols=[Subprotocol(SUBPROTOCOL)], logger=_SILENT)
         request = self._protocol.connect()
         for name, value in (headers or {}).items():
             if "\r" in value or "\n" in value or not name.isprintable():
@@ -146,7 +148,7 @@ def answer(head: bytes, process_request: Optional[ProcessRequest] = None, admit:
     if method not in ("GET", "HEAD"):
         return _plain(405, f"{method} is not served here", extra="Allow: GET, HEAD\r\n")
     protocol = ServerProtocol(
-        subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, logger=logger, max_size=None
+        subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, logger=_SILENT, max_size=None
     )
     protocol.receive_data(b"GET" + head[len(method) :])
     events = protocol.events_received()

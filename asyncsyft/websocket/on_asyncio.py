@@ -9,7 +9,8 @@ import asyncio
 import socket
 import ssl
 import sys
-from typing import Optional, cast
+from contextlib import contextmanager
+from typing import Iterator, Optional, cast
 
 import anyio
 
@@ -49,14 +50,22 @@ async def wait_writable(sock: socket.socket) -> None:
         loop.remove_writer(sock)
 
 
-def _say_asyncio() -> None:
-    """Tell anyio, for callbacks registered from here on: where sniffio is there, anyio asks it, which knows tasks only.
+@contextmanager
+def _told_asyncio() -> Iterator[None]:
+    """Within, callbacks are registered that call anyio: where sniffio is there, anyio asks it, which knows tasks only.
 
     Programs that ``anyio.run`` began have said so already; those of ``asyncio.run``, and notebooks, have not.
     """
     sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:
-        sniffio.current_async_library_cvar.set("asyncio")
+    if sniffio is None:
+        yield
+        return
+    library = sniffio.current_async_library_cvar
+    token = library.set("asyncio")
+    try:
+        yield
+    finally:
+        library.reset(token)
 
 
 def _set(ready: asyncio.Future[None]) -> None:
@@ -75,12 +84,13 @@ async def open_stream(
     shell = AsyncioWebSocket(client=hostname is not None, max_message=max_message)
     if context is None and hasattr(sock, "sendmsg") and isinstance(loop, asyncio.SelectorEventLoop):
         shell.direct = sock
-    if hostname is None:
-        await loop.connect_accepted_socket(lambda: shell, sock, ssl=context)
-    else:
-        await loop.create_connection(
-            lambda: shell, sock=sock, ssl=context, server_hostname=hostname if context else None
-        )
+    with _told_asyncio():
+        if hostname is None:
+            await loop.connect_accepted_socket(lambda: shell, sock, ssl=context)
+        else:
+            await loop.create_connection(
+                lambda: shell, sock=sock, ssl=context, server_hostname=hostname if context else None
+            )
     return shell
 
 
@@ -248,18 +258,21 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
         else:
             self._transport.abort()
 
+    def _start(self) -> None:
+        early, self._early = bytes(self._early), bytearray()
+        self._feed(early)
+        if self._hung:
+            self._lost(None)
+        else:
+            self._transport.resume_reading()
+            self.pump()
+
     async def run(self, end: End) -> None:
         self._begin(end)
-        _say_asyncio()
         try:
             if self._state != ENDED:
-                early, self._early = bytes(self._early), bytearray()
-                self._feed(early)
-                if self._hung:
-                    self._lost(None)
-                else:
-                    self._transport.resume_reading()
-                    self.pump()
+                with _told_asyncio():
+                    self._start()
             await asyncio.shield(self._gone)
         finally:
             self._end_road()

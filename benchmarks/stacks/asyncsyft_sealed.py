@@ -54,4 +54,4 @@ async def client(*ports: int) -> AsyncIterator[Mapping[str, Measure]]:
             large = Large(small.driver, array)
             made["calls"][setting] = small.calls
             made["send"][setting], made["get"][setting] = large.send, large.get
-        yield {name: alternating(measures, 3, TURN if name == "calls" else 0.0) for name, measures in made.items()}
+        yield {name: alternating(measures, 5, TURN if name == "calls" else 0.0) for name, measures in made.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Mapping
+from statistics import median
+from typing import Dict, List, Mapping
 
 from benchmarks.stacks import WARM_UP, Measure, Sample
 
@@ -11,20 +12,23 @@ from benchmarks.stacks import WARM_UP, Measure, Sample
 def alternating(measures: Mapping[str, Measure], least: int, turn: float = 0.0) -> Measure:
     """Turns of about so many seconds each, in random order, at least ``least`` of each setting (unless to warm up).
 
-    ``more`` of what it returns has the rate of each setting.
+    ``more`` of what it returns has the rate of each setting: the median of its turns, of which a few may have met
+    something else that the machine had to do.
     """
 
     async def measure(seconds: float) -> Sample:
-        took, done = dict.fromkeys(measures, 0.0), dict.fromkeys(measures, 0.0)
-        turns, unit = 0, ""
-        while not turns or sum(took.values()) < seconds or (seconds > WARM_UP and turns < least):
+        turns: Dict[str, List[Sample]] = {setting: [] for setting in measures}
+        took = done = 0.0
+        count, unit = 0, ""
+        while not count or took < seconds or (seconds > WARM_UP and count < least):
             for setting in random.sample(list(measures), len(measures)):
                 sample = await measures[setting](turn)
-                took[setting] += sample.seconds
-                done[setting] += sample.operations
+                turns[setting].append(sample)
+                took += sample.seconds
+                done += sample.operations
                 unit = sample.unit
-            turns += 1
-        rates = {setting: done[setting] / took[setting] for setting in measures}
-        return Sample(sum(done.values()), sum(took.values()), unit, rates)
+            count += 1
+        rates = {setting: median(each.operations / each.seconds for each in taken) for setting, taken in turns.items()}
+        return Sample(done, took, unit, rates)
 
     return measure

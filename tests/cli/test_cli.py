@@ -126,8 +126,8 @@ def test_load_takes_npy_npz_and_csv(start: Any, tmp_path: Path) -> None:
     (tmp_path / "plain.csv").write_text("1,2,3\n")
     words = [f"--load={name}={name}.{kind}" for name, kind in
              [("x", "npy"), ("parts", "npz"), ("table", "csv"), ("plain", "csv")]]  # fmt: skip
-    release = ["--release=always", "--release=x=never"]
-    worker = start("worker", "--name", "alice", "--listen", "127.0.0.1:0", "--tag", "ours", *words, *release, cwd=tmp_path)
+    words += ["--release=always", "--release=x=never"]
+    worker = start("worker", "--name", "alice", "--listen", "127.0.0.1:0", "--tag", "ours", *words, cwd=tmp_path)
     url = url_in(worker.line())
     lines = [worker.line().split() for _ in range(5)]
     assert lines[0] == ["x", "<f8", "(2,", "3)", "release", "never"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, AsyncIterator, Dict, List, Optional
 
 import anyio
 import numpy as np
@@ -80,7 +81,7 @@ async def test_a_model_that_trains_on_private_data(road: str) -> None:
     async with town(road, "alice") as made, made.connect() as driver:
         load(made, "training:3")
         heights = await found(driver)
-        model = State(w=np.zeros(2), name="model")
+        model = State("model", w=np.zeros(2))
 
         @plan(state=model)
         def step(state: Any, x: Any) -> Any:
@@ -371,40 +372,40 @@ async def test_a_key_is_allowed_what_its_holder_alone_finds() -> None:
 
 
 async def test_labels_are_kept_over_a_restart(tmp_path: Path) -> None:
-    async def alice(release: str) -> Worker:
-        worker = Worker("alice", listen="127.0.0.1:0", keep=tmp_path / "kept")
-        if release:
-            worker.load("heights", HEIGHTS, release=release)
-        return worker
+    model = State("sums", total=np.zeros(2))
 
-    @plan(state=State(total=np.zeros(2), name="sums"))
+    @plan(state=model)
     def add(state: Any, x: Any) -> Any:
         state.total = state.total + x
         return state.total
 
-    with anyio.fail_after(30):
-        async with await alice("aggregate:3") as worker:
+    @asynccontextmanager
+    async def life(release: Optional[str]) -> AsyncIterator[RemoteWorker]:
+        async with Worker("alice", listen="127.0.0.1:0", keep=tmp_path / "kept") as worker:
+            if release:
+                worker.load("heights", HEIGHTS, release=release)
             async with asyncsyft.connect(f"ws://{worker.address}", name="lab") as driver:
-                heights = await found(driver)
-                (heights * 2.0).tag("rows", name="doubled")
-                heights.sum(0).tag(name="total")
-                add(heights[0])
-                await driver.flush()
-        for release, fine in (("aggregate:3", True), ("never", False), ("", False)):
-            async with await alice(release) as worker:
-                async with asyncsyft.connect(f"ws://{worker.address}", name="lab") as driver:
+                yield (await driver.wait_for("alice"))[0]
+
+    with anyio.fail_after(30):
+        async with life("aggregate:3") as alice:
+            (heights,) = await alice.search("heights")
+            (heights * 2.0).tag("rows", name="doubled")
+            heights.sum(0).tag(name="total")
+            add(heights[0])
+            await alice.driver.flush()
+        for release in ("aggregate:3", "never", None):  # with None its policy is gone, and nothing leaves
+            async with life(release) as alice:
+                (doubled,), (total,) = await alice.search("doubled"), await alice.search("total")
+                for tensor in (doubled, doubled[0], *([] if release == "aggregate:3" else [total])):
                     with pytest.raises(Refused, match="alice/heights"):
-                        await (await found(driver, "doubled")).get()
-                    total = await found(driver, "total")
-                    if fine:
-                        np.testing.assert_allclose(await total.get(), HEIGHTS.sum(0))
-                    else:
-                        with pytest.raises(Refused, match=r"alice/heights.*\(never\)"):
-                            await total.get()
-                    (state,) = [one for one in await driver["alice"].plans() if one["kind"] == "state"]
-                    again = await State.of(driver["alice"], "sums") if hasattr(State, "of") else None
-                    assert state["name"] == "sums"
-                    assert again is None
+                        await tensor.get()
+                if release == "aggregate:3":
+                    np.testing.assert_allclose(await total.get(), HEIGHTS.sum(0))
+                    np.testing.assert_allclose(await doubled.mean(0).get(), 2 * HEIGHTS.mean(0))
+                assert await model.recall(alice)
+                with pytest.raises(Refused, match="alice/heights"):
+                    await model.get(alice)
 
 
 # Sessions.

@@ -126,9 +126,9 @@ async def test_a_slow_dealer_is_waited_for_or_not(patience: Any, monkeypatch: py
     go = anyio.Event()
     deal = DealerSession.run
 
-    async def slow(self: DealerSession, batch: Any) -> None:
+    async def slow(self: DealerSession, *batch: Any) -> None:
         await go.wait()
-        await deal(self, batch)
+        await deal(self, *batch)
 
     monkeypatch.setattr(DealerSession, "run", slow)
     with anyio.fail_after(SECONDS):

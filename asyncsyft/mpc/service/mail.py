@@ -3,105 +3,135 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Generic, Hashable, Optional, Tuple, TypeVar
+from typing import Any, Callable, Deque, Dict, Generic, Hashable, List, Optional, Tuple, TypeVar
 
 import numpy as np
 
 from ...errors import Refused, SessionError
-from ...waiting import Slot
+
+__all__ = ["Parcels", "Stock"]
 
 K = TypeVar("K", bound=Hashable)
-NewSlot = Callable[[], "Slot[Any]"]
+Paid = Callable[[], None]
+
+
+class Landing:
+    """An array of bytes that comes in pieces, each behind the one before it."""
+
+    __slots__ = ("array", "at")
+
+    def __init__(self, total: int) -> None:
+        self.array, self.at = np.empty(total, np.uint8), 0
+
+    def land(self, at: int, total: int, body: memoryview) -> bool:
+        """The next piece; whether it was the last. Raises: SessionError for one that is not the next."""
+        if at != self.at or total != len(self.array) or at + len(body) > total or not (len(body) or not total):
+            raise SessionError("a piece that is not the next")
+        self.at = at + len(body)
+        self.array[at : self.at] = np.frombuffer(body, np.uint8)
+        return self.at == total
 
 
 class Parcels(Generic[K]):
-    """Arrays of bytes that come in pieces, each under a key; either the last piece or who waits comes first."""
+    """Arrays of bytes that come in pieces, each under a key."""
 
-    def __init__(self, slot: NewSlot) -> None:
-        self._slot = slot
-        self._slots: Dict[K, Slot[Any]] = {}
-        self._landing: Dict[K, Tuple[Any, int]] = {}
+    def __init__(self) -> None:
+        self._landing: Dict[K, Landing] = {}
+        self._whole: Dict[K, Any] = {}
         #: Bytes that came and were not taken, or are about to come.
         self.nbytes = 0
 
-    def _of(self, key: K) -> Slot[Any]:
-        slot = self._slots.get(key)
-        if slot is None:
-            slot = self._slots[key] = self._slot()
-        return slot
-
-    def land(self, key: K, at: int, total: int, body: memoryview) -> None:
-        """The next piece. Raises: SessionError for one that is not the next."""
-        if not at and len(body) == total:
-            whole: Any = bytes(body)
-            self.nbytes += total
-        else:
-            whole, due = self._landing.pop(key, (None, 0))
-            if whole is None:
-                whole = np.empty(total, np.uint8)
-                self.nbytes += total
-            if at != due or at + len(body) > total or len(whole) != total or not len(body):
-                raise SessionError("a piece that is not the next")
-            whole[at : at + len(body)] = np.frombuffer(body, np.uint8)
-            if at + len(body) < total:
-                self._landing[key] = whole, at + len(body)
-                return
-        slot = self._of(key)
-        if slot.is_set:
+    def land(self, key: K, at: int, total: int, body: memoryview) -> bool:
+        """The next piece; whether the array is whole now. Raises: SessionError for one that is not the next."""
+        if key in self._whole:
             raise SessionError("the same thing was said twice")
-        slot.set(whole)
+        landing = self._landing.get(key)
+        if landing is None:
+            if total < 0 or at:
+                raise SessionError("a piece that is not the next")
+            landing = self._landing[key] = Landing(total)
+            self.nbytes += total
+        if not landing.land(at, total, body):
+            return False
+        self._whole[key] = self._landing.pop(key).array
+        return True
 
-    async def take(self, key: K) -> Any:
-        """What came under a key, once it is whole."""
-        whole = await self._of(key)
-        del self._slots[key]
+    def __contains__(self, key: K) -> bool:
+        """Whether an array is whole."""
+        return key in self._whole
+
+    def take(self, key: K) -> Any:
+        """An array that is whole."""
+        whole = self._whole.pop(key)
         self.nbytes -= len(whole)
         return whole
 
 
 class Stock:
-    """Bytes in the order dealt; each lot is paid for (its request answered) when it has been taken."""
+    """Bytes in the order dealt; each lot is paid for (its requests answered) when it has been taken.
 
-    def __init__(self, slot: NewSlot) -> None:
-        self._new_slot = slot
-        self._lots: Deque[Tuple[memoryview, Callable[[], None]]] = deque()
-        self._wanted: Optional[Slot[None]] = None
+    One thread may take while the loop adds: each counts for itself.
+    """
+
+    def __init__(self) -> None:
+        self._landing: Optional[Landing] = None
+        self._pays: List[Paid] = []
+        self._lots: Deque[Tuple[Any, List[Paid]]] = deque()
+        self._due: Deque[Paid] = deque()
         self._head = 0
-        #: Bytes of lots that are not used up.
-        self.nbytes = 0
+        self._announced = self._taken = 0
+        #: Bytes of lots that came.
+        self.came = 0
 
-    def add(self, lot: memoryview, paid: Callable[[], None]) -> None:
-        """Raises: Refused if it is empty."""
-        if not len(lot):
+    @property
+    def nbytes(self) -> int:
+        """Bytes that came and were not taken, or are about to come."""
+        return self._announced - self._taken
+
+    def add(self, at: int, total: int, body: memoryview, pay: Paid) -> None:
+        """The next piece of a lot. Raises: SessionError for one that is not the next, Refused if it is empty."""
+        if not len(body):
             raise Refused("nothing was dealt")
-        self._lots.append((lot, paid))
-        self.nbytes += len(lot)
-        if self._wanted is not None:
-            self._wanted.set(None)
+        if self._landing is None:
+            if at or total < len(body):
+                raise SessionError("a piece that is not the next")
+            self._landing = Landing(total)
+            self._announced += total
+        self._pays.append(pay)
+        if self._landing.land(at, total, body):
+            self._lots.append((self._landing.array, self._pays))
+            self.came += total
+            self._landing, self._pays = None, []
+        self.settle()
 
-    async def take(self, nbytes: int) -> Any:
-        """The next bytes, once they are here."""
-        if self._lots and len(self._lots[0][0]) - self._head >= nbytes > 0:
+    def settle(self) -> None:
+        """Pay for what was used up."""
+        while self._due:
+            self._due.popleft()()
+
+    def take(self, nbytes: int) -> Any:
+        """The next bytes, None if they are not all here."""
+        if self.came - self._taken < nbytes:
+            return None
+        if not nbytes or len(self._lots[0][0]) - self._head >= nbytes:
             return self._pop(nbytes)
         out = np.empty(nbytes, np.uint8)
         at = 0
         while at < nbytes:
-            while not self._lots:
-                self._wanted = self._new_slot()
-                await self._wanted
-                self._wanted = None
             piece = self._pop(min(nbytes - at, len(self._lots[0][0]) - self._head))
-            out[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+            out[at : at + len(piece)] = piece
             at += len(piece)
         return out
 
-    def _pop(self, nbytes: int) -> memoryview:
-        lot, paid = self._lots[0]
+    def _pop(self, nbytes: int) -> Any:
+        if not nbytes:
+            return np.empty(0, np.uint8)
+        lot, pays = self._lots[0]
         piece = lot[self._head : self._head + nbytes]
         self._head += nbytes
         if self._head == len(lot):
             self._lots.popleft()
-            self.nbytes -= len(lot)
             self._head = 0
-            paid()
+            self._due.extend(pays)
+        self._taken += nbytes
         return piece

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, List, NamedTuple,
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import msgpack
 import numpy as np
 
@@ -20,6 +19,7 @@ from ...protocol import Conversation, Request
 from ...waiting import Slot
 from ...wire import Failure
 from ..machine import Gate, Machine
+from ..packing import unpack
 from ..watch import Watch
 from .meetings import Meetings
 
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 #: The dealer's place among the members; the parties' are 0, 1, ...
 DEALER = -1
-#: Bytes of one message between members.
-PIECE = wire.CHUNK
+#: Bytes of one message between members: as many as a frame takes, since each costs both ends a turn.
+PIECE = wire.MAX_FRAME - 4096
 #: Batches that wait for one that comes before them.
 MAX_AHEAD = 1 << 10
-_NOTHING = np.empty(0, np.uint8)
+NOTHING = np.empty(0, np.uint8)
 
 
 class Member(NamedTuple):
@@ -47,19 +47,26 @@ class Member(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Gates to run, what comes from outside by number, the numbers to forget then, and the job to answer.
+    """Gates to run, as bytes, what comes from outside by number, the numbers to forget then, and the job to answer.
 
-    ``heavy``: runs in a thread; ``watched``: what each gate costs is told; ``late``: inputs that come by themselves.
+    ``watched``: what each gate costs is told; ``late``: inputs that come by themselves.
     """
 
-    gates: List[Gate]
+    packed: bytes
     inputs: Dict[int, Any]
     drop: List[int]
-    heavy: bool
     watched: bool
     late: Set[int]
     job: Job
     step: int
+
+
+def following(run: Generator[Any, Any, Any], told: Any = None) -> Any:
+    """A machine's next event; None when it is done."""
+    try:
+        return run.send(told)
+    except StopIteration:
+        return None
 
 
 class Session:
@@ -117,8 +124,8 @@ class Session:
                     self.pay(job, step)
                 while True:
                     await self._do(await self._due())
-            except SessionError as error:
-                self.fail(error)
+            except (SessionError, Refused) as error:
+                self.fail(SessionError(*error.args))
             except Exception as error:  # hostile gates may raise anything: they cost their session
                 logger.warning("a session failed", exc_info=True)
                 self.fail(SessionError(f"{type(error).__name__}: {error}"))
@@ -127,7 +134,7 @@ class Session:
         machine = self.machine
         machine.room = self.sessions.room_for(self)
         machine.watch = Watch(time.perf_counter) if batch.watched else None
-        await self.run(batch)
+        await self.run(batch, unpack(batch.packed))
         machine.drop(batch.drop)
         told: Dict[str, Any] = self.counts()
         if machine.watch is not None:
@@ -146,27 +153,13 @@ class Session:
         """Make the machine, and the acquaintance of the others."""
         raise NotImplementedError
 
-    async def run(self, batch: Batch) -> None:
+    async def run(self, batch: Batch, gates: List[Gate]) -> None:
         """Run the gates of a batch."""
         raise NotImplementedError
 
     def counts(self) -> Dict[str, int]:
         """What the driver is told after each batch: all since the session began."""
         raise NotImplementedError
-
-    @staticmethod
-    async def advance(run: Generator[Any, Any, Any], told: Any, heavy: bool) -> Any:
-        """The machine's next event; None when it is done. Heavy batches run in a thread."""
-
-        def further() -> Any:
-            try:
-                return run.send(told)
-            except StopIteration:
-                return None
-
-        if heavy:
-            return await anyio.to_thread.run_sync(further)
-        return further()
 
     # Answers that are owed.
 
@@ -237,7 +230,7 @@ class Session:
         """Send a member an array of bytes, in as many steps as it takes."""
         total = sum(piece.nbytes for piece in pieces)
         if total <= PIECE:
-            whole: Any = pieces[0] if len(pieces) == 1 else np.concatenate([*pieces, _NOTHING])
+            whole: Any = pieces[0] if len(pieces) == 1 else np.concatenate([*pieces, NOTHING])
             self.say(place, op, {**params, "at": 0, "total": total}, [memoryview(whole)], total)
             return
         at = 0

@@ -19,7 +19,6 @@ from ...program import Step
 from ...protocol import Conversation
 from ...waiting import Slot, slot_class
 from .. import fixed
-from ..packing import unpack
 from ..prg import SEED_SIZE
 from .dealer import DealerSession
 from .meetings import MAX_URL, MAX_URLS, Meetings
@@ -137,7 +136,7 @@ class Sessions:
         elif step.op == "mpc.opened":
             session.opened(place, _int(params["hop"]), _int(params["at"]), _int(params["total"]), body)
         elif step.op == "mpc.deal":
-            session.dealt(place, body, job, index)
+            session.dealt(place, _int(params["at"]), _int(params["total"]), body, job, index)
         elif step.op == "mpc.told":
             session.told(place, _int(params["number"]), _int(params["at"]), _int(params["total"]), body)
         elif step.op == "mpc.seeds":
@@ -269,10 +268,8 @@ def _batch(job: Job, index: int, step: Step, arrays: Sequence[Any]) -> Batch:
     packed = _open_array(job, step.inputs[0])
     inputs = _inputs(step, arrays)
     drop = [_int(number) for number in step.params["drop"]]
-    gates = unpack(packed.tobytes())
-    heavy, watched = (step.params.get(key) is True for key in ("heavy", "watched"))
     late = {_int(number) for number in step.params.get("late", ())}
-    return Batch(gates, inputs, drop, heavy, watched, late, job, index)
+    return Batch(packed.tobytes(), inputs, drop, step.params.get("watched") is True, late, job, index)
 
 
 def _inputs(step: Step, arrays: Sequence[Any]) -> Dict[int, Any]:

@@ -12,7 +12,9 @@ from anyio.abc import ByteStream
 from tests.hostile.rfc6455.form import AT_ONCE, BINARY, BY_FRAME, CLOSE, Case, F, Heard, close
 
 #: Seconds for one case.
-PATIENCE = 20
+PATIENCE = 10
+#: Codes of an end that fails the connection.
+REFUSALS = (1002, 1003, 1007, 1009)
 
 
 def written(frame: F, masked: bool) -> bytes:
@@ -127,7 +129,9 @@ class Player:
                 await self._news.wait()
             if not said_close:
                 await self._stream.send(written(close(1000 if not case.closes else self.code or 1000), self._masked))
-        except anyio.BrokenResourceError:
+            if self.code in REFUSALS:  # the end now waits for this one to hang up, so that its reason is read
+                await self._stream.send_eof()
+        except (anyio.BrokenResourceError, OSError):
             pass  # the end has hung up, which the reader notes
         while not self._over:
             self._news = anyio.Event()

@@ -7,9 +7,13 @@ from typing import Iterator, List
 from tests.hostile.rfc6455.form import AT_ONCE, BINARY, BY_FRAME, CLOSE, CONT, PING, PONG, TEXT, Case, F, Heard, close, echoed, pieces
 
 
+#: Characters of two octets and of three.
+WORD = "κ\u1f79σμε".encode()
+
+
 def utf8_sequences() -> List[List[bytes]]:
     """Groups 6.5 to 6.23: the categories of Markus Kuhn's test of UTF-8 decoders."""
-    word = "κόσμε".encode()
+    word = WORD
     highs, lows = (0xD800, 0xDB7F, 0xDB80, 0xDBFF), (0xDC00, 0xDFFF)
 
     def surrogate(point: int) -> bytes:
@@ -62,7 +66,7 @@ def texts() -> Iterator[Case]:
     yield Case("6.2.1", "UTF-8", [F(TEXT, word)], echoed(word))
     yield Case("6.2.2", "UTF-8 in two fragments", pieces(word, 12), echoed(word))
     yield Case("6.2.3", "UTF-8, an octet a fragment", pieces(word, 1), echoed(word))
-    other = "κόσμε".encode()
+    other = WORD
     yield Case("6.2.4", "UTF-8, an octet a fragment", pieces(other, 1), echoed(other))
     bad, far = other + b"\xed\xa0\x80edited", other + b"\xf4\x90\x80\x80edited"
     yield Case("6.3.1", "no UTF-8", [F(TEXT, bad)], echoed(bad))
