@@ -32,8 +32,9 @@ bench-page: bench ## the same, then how cost grows; docs/benchmarks.md and its p
 	@.venv/bin/python -m benchmarks scale --json build/scale.json
 	@.venv/bin/python -m benchmarks page --transport build/transport.json --mpc build/mpc.json --scale build/scale.json
 
-verify: .venv/.test ## the long runs: many more examples for each property, links that die for ten minutes
+verify: .venv/.test ## the long runs: many more examples for each property, ten million inputs for the decoders, links that die for ten minutes
 	@HYPOTHESIS_PROFILE=verify .venv/bin/python -m pytest tests --timeout 3600
+	@.venv/bin/python -m tests.fuzz --runs 10000000 --jobs 2
 	@.venv/bin/python -m benchmarks chaos --soak 10
 
 lint: .venv/.test ## style and types

@@ -16,6 +16,8 @@ from .wire import MAX_FRAME
 COUNT, BYTES, SECONDS = "", "bytes", "seconds"
 #: Connections beyond the peers, of those that have not said hello yet: so that they hear why they are not let in.
 UNGREETED = 256
+#: Files that a process has open beside: connections that shake hands (256), libraries, logs, what it keeps.
+OWN_FILES = 512
 
 
 def bound(default: Any, text: str, *, told: str = "", unit: str = COUNT, least: float = 1) -> Any:
@@ -100,6 +102,11 @@ def told(limits: Any) -> Dict[str, float]:
     """What a peer is told of them; those that do not bind are left out."""
     named = [(one.metadata["told"], getattr(limits, one.name)) for one in bounds(limits)]
     return {name: value for name, value in named if name and value}
+
+
+def files_for(limits: DoorLimits) -> int:
+    """Files and sockets that a process has open that lets in so many peers."""
+    return limits.max_peers + UNGREETED + OWN_FILES
 
 
 def contradictions(limits: Any) -> List[str]:

@@ -220,9 +220,6 @@ class MemoryTransport:
             await anyio.lowlevel.checkpoint()
         else:
             await self._sleep()
-        if self._held_until:
-            await anyio.sleep_until(self._held_until)
-            self._held_until = 0.0
         self._awake = False
         self._deliver(end)
         self.pump()
@@ -233,6 +230,10 @@ class MemoryTransport:
         self._sleeping = anyio.Event()
         sent = self.messages_sent
         try:
+            if self._held_until:
+                with anyio.move_on_after(self._held_until - anyio.current_time()):
+                    await self._sleeping.wait()
+                return
             if self._goodbye is None:
                 await self._sleeping.wait()
                 return
@@ -247,10 +248,14 @@ class MemoryTransport:
     def _deliver(self, end: End) -> None:
         """Give the end what has arrived, at most ``A_TURN`` messages."""
         inbox = self._inbox
+        if self._held_until:
+            if anyio.current_time() < self._held_until:
+                return
+            self._held_until = 0.0
         was_full = self._held >= IN_FLIGHT
         try:
             for _ in range(A_TURN):
-                if not inbox or self._paused or self._over:
+                if not inbox or self._paused or self._over or self._held_until:
                     break
                 message = inbox.popleft()
                 self._held -= len(message) + OVERHEAD
@@ -263,7 +268,7 @@ class MemoryTransport:
             self._break(error)
         if was_full and self._held < IN_FLIGHT:
             self.peer.wake()
-        if inbox and not self._paused:
+        if inbox and not self._paused and not self._held_until:
             self.wake()
 
     def _refuse(self, error: RemoteProtocolError) -> None:

@@ -261,7 +261,7 @@ class Worker(Lifetime):
             await anyio.sleep_forever()
 
     def _admit(self, hello: Hello, challenge: Challenge, transport: Transport) -> Grant:
-        if not self.peer.welcomes(hello.incarnation):
+        if not self.peer.welcomes(hello.incarnation, hello.role):
             raise LinkClosed(f"{self.name} is about to end")
         grant = vouch(hello, challenge, self._admission, transport)
         others = [road.far.name for road in self.peer.roads if road.admit is not None and road.far is not None]

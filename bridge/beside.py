@@ -22,7 +22,7 @@ from syft.workers.base import BaseWorker
 
 from asyncsyft.tensor import Array
 
-from . import pipelining
+from . import pipelining, rebuilding
 from .messages import Message
 
 #: dtypes that travel as they are; float16 goes as the int16 of the same bits.
@@ -153,6 +153,7 @@ def _recv_msg(self: Any, bin_message: bytes) -> bytes:
 _PLACES: List[Tuple[Any, str, Any]] = [
     (torch_serde, "_serialize_tensor", _serialize_tensor),
     (torch_serde, "_deserialize_tensor", _deserialize_tensor),
+    (torch_serde, "torch_tensor_deserializer", rebuilding.tensor),
     (BaseWorker, "send_msg", _send_msg),
     (BaseWorker, "recv_msg", _recv_msg),
 ]

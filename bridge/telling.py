@@ -116,10 +116,11 @@ class Telling:
             sheaf = self._open
             if sheaf is not None and sheaf.call == call and sheaf.put(message, operation):
                 return
-            sheaf = self._open = Sheaf(call, problems, self)
+            sheaf = Sheaf(call, problems, self)
             sheaf.put(message, operation)
+            self._loop.queue(sheaf.leave, self._talk)  # first, since Ctrl-C may come between any two of these
             self.under_way[sheaf] = None
-            self._loop.queue(sheaf.leave, self._talk)
+            self._open = sheaf
         self._loop.linger()
 
     def ask(self, work: Callable[..., Any], *args: Any) -> None:

@@ -26,6 +26,7 @@ SLOW = (
     "tests/mpc",
     "tests/test_conform.py",
     "tests/journeys",
+    "tests/hostile",
     "tests/test_benchmarks.py",
     "tests/test_chaos.py",
     "tests/test_demo.py",
@@ -34,6 +35,8 @@ SLOW = (
     "tests/fuzz",
 )
 BRIDGE = "tests/bridge"
+#: Inputs for all decoders together; most of the time goes into starting a fuzzer for each.
+FUZZED = 100_000
 #: The cores are taken already: an array library that starts a thread for each would only be in the way of the others.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
@@ -213,6 +216,7 @@ def main(wanted: Sequence[str]) -> int:
         suite(),
         old.bridge(),
         old.suite(),
+        Part("fuzzing", [python("-m", "tests.fuzz", "--runs", str(FUZZED))]),
         Part("wheel", [wheel]),
     ]
     parts = [part for part in parts if not wanted or any(word in part.name for word in wanted)]

@@ -166,6 +166,18 @@ async def test_a_worker_that_drains_finishes_what_is_under_way(road: str) -> Non
             assert not worker.executor.jobs
 
 
+async def test_what_a_worker_that_drains_holds_may_be_moved_away() -> None:
+    async with town("memory", "alice", "bob") as made, made.connect() as driver:
+        alice, bob = await driver.wait_for("alice", "bob")
+        x = await alice.send(np.arange(5.0))
+        await driver.flush()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(made.workers["alice"].drain, SECONDS)
+            await until(lambda: made.workers["alice"].draining)
+            there = x.move(bob)
+            np.testing.assert_array_equal(await there.get(), np.arange(5.0))
+
+
 async def test_a_worker_drains_for_so_long_and_no_longer() -> None:
     async with town("memory", "alice") as made, bystander(made) as busy:
         await made.workers["alice"].drain(0.3)

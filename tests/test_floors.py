@@ -15,7 +15,7 @@ FLOORS = [
     {"errors"},
     {"tensor", "compression"},
     {"wire", "mpc.ring", "mpc.watch", "mpc.node", "mpc.axes"},
-    {"program", "privacy", "mpc.prg", "mpc.fixed", "mpc.machine"},
+    {"program", "privacy", "mpc.prg", "mpc.fixed", "mpc.machine", "mpc.operators"},
     {"protocol", "transport", "framing", "identity", "certificates", "seal", "waiting", "keeping"}
     | {"mpc.gates", "mpc.schedule", "mpc.packing"},
     {"limits"},
@@ -37,6 +37,7 @@ FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in flo
 QUIET = {"errors", "tensor", "compression", "wire", "program", "mpc.ring", "mpc.prg", "protocol", "framing", "ops"}
 QUIET |= {"mpc.fixed", "mpc.machine", "mpc.node", "mpc.gates", "mpc.schedule", "mpc.computing", "mpc.dealing"}
 QUIET |= {"limits", "mpc.axes", "mpc.watch", "mpc.checked", "mpc.circuit", "mpc.functions", "mpc.packing"}
+QUIET |= {"mpc.operators"}
 QUIET |= {"identity"}  # but for the files that it is told to read and write
 MACHINERY = {"anyio", "asyncio", "concurrent", "selectors", "sniffio", "socket", "ssl", "threading", "time", "trio"}
 

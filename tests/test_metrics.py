@@ -16,6 +16,7 @@ from asyncsyft.errors import LinkClosed, Refused, WorkerLost
 from asyncsyft.identity import Admission, Key, KnownPeers, key_text
 from asyncsyft.metrics import Endpoints, counts, status
 from asyncsyft.testing import cluster
+from tests.journeys.kit import LOOPBACK
 
 pytestmark = pytest.mark.anyio
 SECONDS = 30
@@ -230,3 +231,16 @@ async def test_counts_in_memory() -> None:
         assert found["frames"] >= 2
         assert found["bytes"] > 16
         assert [peer["where"] for peer in status(made.relay)["peers"]] == ["memory", "memory"]
+
+
+async def test_figures_without_a_token_are_not_for_a_proxy_that_speaks_for_others() -> None:
+    async with Relay(LOOPBACK) as relay:
+        endpoints = Endpoints()
+        endpoints.of(relay)
+        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+            answer = endpoints("/metrics", {header: "203.0.113.9"})
+            assert answer is not None
+            assert answer[0] == 403
+        answer = endpoints("/healthz", {"X-Forwarded-For": "203.0.113.9"})
+        assert answer is not None
+        assert answer[0] == 200

@@ -577,6 +577,36 @@ def test_values_that_nobody_asked_for_change_nothing(message: bytes) -> None:
     assert all(request.values == [] and not request.landings for request in asked)
 
 
+FORMS = [("<f4", 5), ("<f8", 1), ("|u1", 3), ("|b1", 2)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(FORMS), st.sampled_from([0, 8])), max_size=12), st.data())
+def test_values_of_any_forms_and_gaps_come_each_to_its_step(forms: List[Any], data: st.DataObject) -> None:
+    near, (asked, *_) = asker()
+    entries, body, expected = [], b"", {}
+    for step, ((descr, size), gap) in enumerate(forms):
+        array = np.arange(step, step + size).astype(descr)
+        body += bytes(gap)
+        entries.append((step, descr, [size], len(body)))
+        body += array.tobytes() + bytes(-array.nbytes % 8)
+        expected[step] = array
+    wanted = data.draw(st.sets(st.sampled_from(range(len(forms))))) if forms else set()
+    asked.wanted = set(wanted)
+    deliver(near, values(1, data.draw(st.permutations(entries)), body))
+    assert {step for step, _ in asked.values} == wanted
+    for step, value in asked.values:
+        assert value.dtype == expected[step].dtype
+        np.testing.assert_array_equal(value, expected[step])
+
+
+def test_the_last_of_many_values_may_not_end_past_the_body() -> None:
+    near, (asked, *_) = asker()
+    asked.wanted = {0, 1, 2}
+    with pytest.raises(RemoteProtocolError, match="in a body of 20"):
+        deliver(near, values(1, [(step, "<f8", [1], 8 * step) for step in range(3)], bytes(20)))
+    assert asked.values == []
+
+
 def test_a_failure_counts_once() -> None:
     near, asked = asker()
     for _ in range(3):

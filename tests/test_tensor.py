@@ -34,6 +34,23 @@ def there_and_back(array: Any) -> tensor.Array:
 
 @pytest.mark.parametrize("descr", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("count", [1, 3])
+def test_tensors_that_lie_one_behind_the_other_come_back_each_for_itself(descr: str, shape: Any, count: int) -> None:
+    arrays = [sample(descr, shape) + np.asarray(number).astype(descr) for number in range(count)]
+    dtype, dims, nbytes = tensor.check_descr(descr, list(shape))
+    stride = nbytes + 7 & ~7
+    buffer = memoryview(bytes(8) + b"".join(array.tobytes().ljust(stride, b"\xff") for array in arrays))
+    backs = tensor.copies_at(dtype, dims, nbytes, buffer, 8, stride, count)
+    assert len(backs) == count
+    for array, back in zip(arrays, backs):
+        np.testing.assert_array_equal(back, array)
+        assert (type(back), back.dtype, back.shape) == (np.ndarray, array.dtype, array.shape)
+        assert back.flags.owndata or back.base.nbytes == nbytes, "it holds the memory of the others"
+        assert all((back.flags.writeable, back.flags.c_contiguous, back.flags.aligned))
+
+
+@pytest.mark.parametrize("descr", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_dtype_and_shape_comes_back(descr: str, shape: Any) -> None:
     array = sample(descr, shape)
     back = there_and_back(array)

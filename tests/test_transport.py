@@ -449,6 +449,48 @@ async def test_an_end_that_is_not_read_stops_pulling(talk: Any, road: str) -> No
         assert alice.outcome is None
 
 
+async def test_who_is_held_is_read_later(talk: Any) -> None:
+    """And is sent to meanwhile; nothing is lost, and nothing comes twice."""
+    held = 0.3
+    async with talk() as (alice, bob):
+        alice.say(b"first")
+        await bob.hears(1)
+        bob.transport.hold(held)
+        begun = anyio.current_time()
+        alice.say(*[b"%d" % n for n in range(100)], bytes(MIB))
+        bob.say(b"I hear nothing")
+        assert await alice.hears(1) == [b"I hear nothing"]
+        assert len(bob.heard) == 1
+        assert anyio.current_time() - begun < held
+        heard = await bob.hears(102)
+        assert anyio.current_time() - begun > 0.9 * held
+        assert heard == [b"first", *[b"%d" % n for n in range(100)], bytes(MIB)]
+
+
+async def test_who_is_held_from_within_receive(talk: Any) -> None:
+    """As a relay holds a peer; again and again."""
+    held = 0.05
+    async with talk() as (alice, bob):
+        bob.on_message = lambda message: bob.transport.hold(held)
+        begun = anyio.current_time()
+        for n in range(4):
+            alice.say(b"%d" % n)
+            await bob.hears(n + 1)
+        assert anyio.current_time() - begun > 3 * 0.9 * held
+
+
+@pytest.mark.parametrize("how", ["abort", "cancel"])
+async def test_who_is_held_may_be_dropped(talk: Any, how: str) -> None:
+    async with talk() as (alice, bob):
+        alice.say(b"first")
+        await bob.hears(1)
+        bob.transport.hold(10 * SECONDS)
+        await anyio.lowlevel.checkpoint()
+        bob.transport.abort() if how == "abort" else bob.scope.cancel()
+        await bob.ended.wait()
+        await alice.ended.wait()
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_close_that_nobody_answers(talk: Any) -> None:
     async with talk(run=False) as (alice, _):

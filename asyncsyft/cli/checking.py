@@ -19,10 +19,10 @@ import click
 from ..certificates import validity
 from ..errors import AsyncSyftError
 from ..identity import Admission, Key, KnownPeers, fingerprint, read_token
-from ..limits import WorkerLimits, bounds, contradictions
+from ..limits import DoorLimits, WorkerLimits, bounds, contradictions, files_for
 from ..memory import available
 from ..peer import split_address
-from .running import EXPECTED, sentence
+from .running import EXPECTED, open_files, sentence
 
 #: How long before a certificate ends it is worth a warning.
 SOON = timedelta(days=14)
@@ -157,6 +157,15 @@ def check_limits(report: Report, limits: Any) -> None:
     shown = ", ".join(f"{one.name} {getattr(limits, one.name)}" for one in changed)
     report.facts.append(f"limits: {shown or 'the usual ones'}")
     report.wrong += contradictions(limits)
+
+
+def check_files(report: Report, limits: DoorLimits) -> None:
+    """So many peers need so many sockets."""
+    wanted = files_for(limits)
+    may = open_files(wanted)
+    if may < wanted:
+        told = f"max_peers {limits.max_peers} needs {wanted} open files, and this user may have {may} (ulimit -n)"
+        report.warnings.append(told)
 
 
 def check_token(report: Report, text: Optional[str], name: str, role: str, key: Optional[Key]) -> None:

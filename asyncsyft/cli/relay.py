@@ -9,12 +9,12 @@ import anyio
 import click
 
 from ..identity import Key
-from ..limits import RelayLimits
+from ..limits import RelayLimits, files_for
 from ..metrics import Endpoints
 from ..peer import split_address
 from ..relay import DRAIN, Relay
 from . import checking, options, security
-from .running import Signals, run
+from .running import Signals, open_files, run
 
 
 @click.command(cls=checking.Checked, short_help="Run a relay, which passes on what drivers and workers say.")
@@ -81,6 +81,7 @@ def check(given: Dict[str, Any]) -> int:
     report.facts += [f"believes X-Forwarded-For of {', '.join(proxies)}"] if proxies else []
     report.facts.append(f"drains for {drain:g} s")
     checking.check_limits(report, limits)
+    checking.check_files(report, limits)
     return report.tell()
 
 
@@ -113,6 +114,7 @@ async def serve(
         proxies=trusted_proxy,
         **limits,
     )
+    open_files(files_for(relay.limits))
     async with relay:
         endpoints.of(relay)
         click.echo(f"relay listening on {url_of(relay.address, context)}")

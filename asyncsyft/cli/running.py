@@ -58,6 +58,23 @@ class Signals:
 Main = Callable[[Signals], Awaitable[None]]
 
 
+def open_files(wanted: int) -> int:
+    """Let this process have so many files and sockets open, if it may; how many it may have then.
+
+    A system's usual 1,024 are a limit on the peers of a relay that nobody set.
+    """
+    try:
+        import resource
+    except ImportError:  # there are none on Windows
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
+
+
 def run(main: Main, loop: str) -> Optional[int]:
     """Run to the end; the signal that ended it, or None. Raises: click.ClickException for expected errors."""
     try:

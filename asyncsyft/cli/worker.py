@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import click
 
 from ..errors import AsyncSyftError, LinkError
-from ..limits import WorkerLimits
+from ..limits import WorkerLimits, files_for
 from ..metrics import Endpoints, pages
 from ..peer import RESUME_GRACE, WORKER
 from ..privacy import Policy
@@ -17,7 +17,7 @@ from ..worker import DRAIN, Worker
 from . import checking, options, releasing, security
 from .loading import read
 from .relay import url_of
-from .running import Signals, run
+from .running import Signals, open_files, run
 
 
 @click.command(cls=checking.Checked, short_help="Run a worker, which holds tensors and computes on them.")
@@ -129,6 +129,7 @@ def check(load: Sequence[str], given: Dict[str, Any]) -> int:
     else:
         report.facts.append(f"would listen on {url_of(listen, given['tls_cert'])}")
         is_loopback = checking.check_address(report, listen)
+        checking.check_files(report, limits)
         checking.check_door(report, way.get("admission"), is_loopback, given["tls_cert"] is not None)
     with report.looking():
         arrays = loaded(load)
@@ -174,6 +175,8 @@ async def serve(
     for key, array in arrays.items():
         worker.store.check_room(array.nbytes)
         worker.load(key, array, tag, release=policies[key], share=key in shared)
+    if listen is not None:
+        open_files(files_for(worker.limits))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(worker)
         where = f"at {relay}" if relay is not None else f"listening on {url_of(worker.address, way['ssl'])}"

@@ -15,7 +15,7 @@ import anyio.to_thread
 from .. import program, tensor
 from ..errors import Cancelled, LimitExceeded, Refused, RemoteError
 from ..identity import fingerprint
-from ..privacy import Asked, Private
+from ..privacy import Asked, Private, public
 from ..privacy.policy import refusal
 from ..program import Step
 from ..protocol import Conversation
@@ -65,7 +65,7 @@ class Wish:
             "labels": sorted(guard.labels),
             "dtype": value.dtype.name,
             "shape": list(value.shape),
-            "nbytes": value.nbytes,
+            "nbytes": value.array.nbytes,
             "rows": {label: guard.count(label) for label in sorted(guard.labels)},
             "how": list(guard.how),
         }
@@ -139,7 +139,7 @@ class Releases:
             asked, policy = wish.asked(label), store.policy(label)
             try:
                 why = await anyio.to_thread.run_sync(partial(policy.refuses, asked, guard))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 logger.exception("the policy %s of %s failed, which is a no", policy.text, label)
                 why = f"its owner's function failed ({type(error).__name__})"
             refused = refusal(asked, policy, why) if why is not None else None
@@ -260,7 +260,7 @@ class Releases:
         if value is not None:
             labels = sorted(value.guard.labels) if isinstance(value, Private) else []
             descr = tensor.descriptor(value.dtype)
-            about = {"labels": labels, "dtype": descr, "shape": list(value.shape), "nbytes": value.nbytes}
+            about = {"labels": labels, "dtype": descr, "shape": list(value.shape), "nbytes": public(value).nbytes}
         about.update(more)
         try:
             audit.note(**who, **where, **about)

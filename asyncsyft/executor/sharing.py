@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: What somebody may be let have: the tensor as it is, or one that may be computed on and not seen.
 GET, USE = "get", "use"
-#: Who may be let have one object.
-MAX_GRANTS = 64
+#: Who may be let have one object, and how many of one driver's are shared: every search looks at them.
+MAX_GRANTS, MAX_SHARED = 64, 1 << 12
 
 _UNTITLED = Title("", ())
 
@@ -104,6 +104,8 @@ def allow(executor: Executor, job: Job, step: Step) -> None:
     if isinstance(value, Failure):
         return
     number: int = step.inputs[0]  # type: ignore[assignment]
+    if number not in job.space.grants and len(job.space.grants) >= MAX_SHARED:
+        raise LimitExceeded(f"a driver shares at most {MAX_SHARED} tensors")
     grants = job.space.grants.setdefault(number, {})
     if to not in grants and len(grants) >= MAX_GRANTS:
         raise LimitExceeded(f"a tensor is shared with at most {MAX_GRANTS}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import tensor, wire
 from ..errors import LimitExceeded, Refused, UnknownObject
-from ..privacy import Held, Private
+from ..privacy import Held, Private, public
 from ..program import Step
 from ..store import Title
 from ..wire import Failure
@@ -36,7 +36,7 @@ def describe(executor: Executor, value: Held, title: Optional[Title]) -> Dict[st
     told: Dict[str, Any] = {
         "dtype": tensor.descriptor(value.dtype),
         "shape": list(value.shape),
-        "nbytes": value.nbytes,
+        "nbytes": public(value).nbytes,
         "name": name,
         "tags": list(tags),
     }

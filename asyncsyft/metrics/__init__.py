@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from ..peer import join_address, split_address
 from ..relay import Relay
 from ..transport import Transport
-from ..websocket import Door, listen
+from ..websocket import FORWARDED, Door, listen
 from ..worker import Worker
 from .ofrelay import RelayCollector, counts, status
 from .ofworker import WorkerCollector, worker_status
@@ -71,7 +71,9 @@ class Endpoints:
             if hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
                 return None
             return 401, _TEXT, b"the token is missing or wrong: Authorization: Bearer TOKEN\n"
-        # Who asks is not known here, but a caller of a loopback address is on this machine.
+        # Who asks is not known here, but who calls a loopback address is on this machine, unless it is a proxy.
+        if FORWARDED & {name.lower() for name in headers} and not self._insecure:
+            return 403, _TEXT, b"give it a token for this (--metrics-token)\n"
         if self._insecure or ipaddress.ip_address(split_address(self._address())[0].partition("%")[0]).is_loopback:
             return None
         return 403, _TEXT, b"give it a token for this (--metrics-token)\n"

@@ -255,14 +255,15 @@ class Circuit:
 
     # Comparisons.
 
-    def compare(self, node: Node, kind: str = BELOW, bits: int = 0) -> Node:
+    def compare(self, node: Node, kind: str = BELOW, bits: int = 0, low: int = 0) -> Node:
         """A bit: whether a value is negative (``below``), whether it is zero (``equal``).
 
-        With ``bits``: whether the lowest bits of its delta are below those of its mask.
+        With ``bits``: whether the lowest bits of its delta are below those of its mask. With ``low``, so many bits are
+        not looked at: the answer may be wrong for what is nearer than 2^low to 0, 2^63 and -2^63.
         """
         wire = self.wire(node)
-        wide = bits or (64 if kind == EQUAL else UNSIGNED)
-        planes = self.gate("lookup", (wire,), (kind, wide), wire.shape, 0, PLANES)
+        wide = (bits or (64 if kind == EQUAL else UNSIGNED)) - low
+        planes = self.gate("lookup", (wire,), (kind, wide, *([low] if low else [])), wire.shape, 0, PLANES)
         digits = digits_of(wide)
         while digits > 1:
             planes = self.gate("fold", (planes,), (kind,), wire.shape, 0, PLANES)

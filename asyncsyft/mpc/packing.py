@@ -36,9 +36,7 @@ def _array(value: Any) -> Any:
 def unpack(data: Any) -> List[Gate]:
     """The gates of a batch. Raises: Refused for bytes that are none."""
     try:
-        raw = msgpack.unpackb(
-            data, use_list=False, ext_hook=_restored, max_array_len=MAX_GATES, max_ext_len=len(data)
-        )
+        raw = msgpack.unpackb(data, use_list=False, ext_hook=_restored, max_array_len=MAX_GATES, max_ext_len=len(data))
     except Exception as error:  # noqa: BLE001 - whatever hostile bytes make the decoder raise
         raise Refused(f"not gates: {type(error).__name__}") from None
     if type(raw) is not tuple:

@@ -22,7 +22,7 @@ from .checked import Checked
 from .node import Node
 from .outgoing import Outgoing
 from .prg import Stream, masks_of_driver, new_seed
-from .service import DEALER
+from .service import DEALER, FORM
 from .tensor import SecretTensor
 
 __all__ = ["MPC"]
@@ -113,7 +113,7 @@ class MPC(Outgoing):
         joining.check_sealed(self._everyone, self.insecure)
         *parties, dealer = [await joining.described(worker) for worker in self._everyone]
         self._lane = joining.take_lane(self._everyone)
-        common = {"session": self.name, "parties": parties, "dealer": dealer, "patience": self.patience}
+        common = {"session": self.name, "form": FORM, "parties": parties, "dealer": dealer, "patience": self.patience}
         slots = []
         for place, worker in self._members:
             seeds = self._seeds if place == DEALER else [self._seeds[place]]

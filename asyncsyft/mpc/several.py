@@ -51,4 +51,5 @@ def maximum(x: Any, y: Any) -> SecretTensor:
 
 def minimum(x: Any, y: Any) -> SecretTensor:
     """The smaller of two, element by element; one of them may be public. Raises: TypeError if none is secret."""
-    return -maximum(*(-each if isinstance(each, SecretTensor) else -np.asarray(each) for each in (x, y)))
+    least: SecretTensor = -maximum(*(-each if isinstance(each, SecretTensor) else -np.asarray(each) for each in (x, y)))
+    return least

@@ -12,11 +12,9 @@ from . import functions
 from .axes import Axes, Pair, axes_of, axis_of, items, pair, shape_of
 from .circuit import Circuit
 from .node import BIT, Node
+from .operators import OPEN, Operators
 
 __all__ = ["SecretTensor"]
-
-#: What stands for public numbers in an expression.
-OPEN = (int, float, list, tuple, np.ndarray, np.generic)
 
 
 class Session(Protocol):
@@ -33,7 +31,7 @@ class Session(Protocol):
     async def reveal_to(self, worker: Any, secret: SecretTensor, name: str) -> None: ...
 
 
-class SecretTensor:
+class SecretTensor(Operators):
     """A tensor that nobody knows; each party holds a share of it.
 
     Operators take other secrets of the session, arrays and numbers, which are public to the members. Numbers with
@@ -119,106 +117,6 @@ class SecretTensor:
     def _linear(self, name: str, *params: Any) -> SecretTensor:
         return self._new(self.mpc.circuit.linear(name, self.node, *params))
 
-    # Arithmetic.
-
-    def __add__(self, other: Any) -> Any:
-        return self._two("add", other)
-
-    def __radd__(self, other: Any) -> Any:
-        return self._two("add", other, True)
-
-    def __sub__(self, other: Any) -> Any:
-        return self._two("sub", other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._two("sub", other, True)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._two("mul", other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return self._two("mul", other, True)
-
-    def __matmul__(self, other: Any) -> Any:
-        return self._two("matmul", other)
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return self._two("matmul", other, True)
-
-    def __neg__(self) -> SecretTensor:
-        return self._linear("neg")
-
-    def __pos__(self) -> SecretTensor:
-        return self
-
-    def __pow__(self, power: int) -> Any:
-        """A whole power from 1 on, by squaring."""
-        if not isinstance(power, (int, np.integer)) or power < 1:
-            raise TypeError(f"powers are whole and at least 1, not {power!r}")
-        half = self ** (power // 2) if power > 1 else self
-        return self if power == 1 else half * half * self if power % 2 else half * half
-
-    def __truediv__(self, other: Any) -> Any:
-        if isinstance(other, SecretTensor):
-            return self * other.reciprocal()
-        if not isinstance(other, OPEN):
-            return NotImplemented
-        return self._one("quotient", np.asarray(other, np.float64))
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self.reciprocal() * other
-
-    # Comparisons: secret bits.
-
-    def __lt__(self, other: Any) -> Any:
-        return self._two("less", other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self._two("less", other, True)
-
-    def __le__(self, other: Any) -> Any:
-        return ~(self > other)
-
-    def __ge__(self, other: Any) -> Any:
-        return ~(self < other)
-
-    def __eq__(self, other: Any) -> Any:
-        return self._two("equal", other)
-
-    def __ne__(self, other: Any) -> Any:
-        equal = self == other
-        return equal if equal is NotImplemented else ~equal
-
-    def __invert__(self) -> SecretTensor:
-        """Not a bit. Raises: TypeError for what is no bit."""
-        return self._new(self.mpc.circuit.flip(self._bit("~")))
-
-    def __and__(self, other: Any) -> Any:
-        """Both bits. Raises: TypeError for what is no bit."""
-        return self._bits("&", other) > 1
-
-    def __or__(self, other: Any) -> Any:
-        return self._bits("|", other) > 0
-
-    def __xor__(self, other: Any) -> Any:
-        return self._bits("^", other) == 1
-
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-
-    def _bits(self, sign: str, other: Any) -> Any:
-        """How many of two bits are 1; the other may be public."""
-        if isinstance(other, SecretTensor):
-            other._bit(sign)
-        elif np.asarray(other).dtype != bool:
-            raise TypeError(f"{sign} is for what comparisons gave, and for booleans")
-        self._bit(sign)
-        return self + other
-
-    def _bit(self, sign: str) -> Node:
-        if self.node.form != BIT:
-            raise TypeError(f"{sign} is for what a comparison gave, which is 0 or 1")
-        return self.node
-
     # Shapes.
 
     def __getitem__(self, key: Any) -> SecretTensor:
@@ -250,14 +148,16 @@ class SecretTensor:
         return self._top("max", axis, keepdims)
 
     def min(self, axis: Axes = None, keepdims: bool = False) -> SecretTensor:
-        return -(-self)._top("max", axis, keepdims)
+        least: SecretTensor = -(-self)._top("max", axis, keepdims)
+        return least
 
     def argmax(self, axis: Optional[int] = None, keepdims: bool = False) -> SecretTensor:
         """Where the largest is, the first of equals; among all elements, counted one row after another, for None."""
         return self._top("argmax", axis if axis is None else axis_of(axis, self.ndim), keepdims)
 
     def argmin(self, axis: Optional[int] = None, keepdims: bool = False) -> SecretTensor:
-        return (-self).argmax(axis, keepdims)
+        negative: SecretTensor = -self
+        return negative.argmax(axis, keepdims)
 
     def _top(self, want: str, axis: Axes, keepdims: bool) -> SecretTensor:
         """Along axes that are brought behind the others, as one."""

@@ -221,7 +221,7 @@ class Conversations:
             problem = "that life has another key"
         elif talk is not None and self.sealing.is_due(talk) and not is_sealed:
             problem = "that conversation is sealed"
-        elif not self.peer.welcomes(resume.mine):
+        elif not self.peer.welcomes(resume.mine, info.role):
             problem = f"{self.peer.name} is about to end: come back when it was started anew"
         else:
             return self._go_on(road, info, talk, frame, resume)

@@ -151,9 +151,9 @@ class Peer:
             if self._drained is not None and not self._open_roads:
                 self._drained.set(None)
 
-    def welcomes(self, life: bytes) -> bool:
-        """Whether a peer of that incarnation may come in: while this one drains, only who has something here."""
-        return not self.draining or life in self.conversations.by_life
+    def welcomes(self, life: bytes, role: str) -> bool:
+        """Whether a peer may come in: while this one drains, only who has something here, or fetches it away."""
+        return not self.draining or role == WORKER or life in self.conversations.by_life
 
     async def quiet(self) -> None:
         """Return when all that the conversations owe has left; their ends give credit for it."""

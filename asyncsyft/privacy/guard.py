@@ -13,6 +13,8 @@ from ..tensor import Array, DType
 ROWS, SUMS, OPAQUE = "rows", "sums", "opaque"
 #: Ops of its history that a value remembers, and intervals of rows of each label: what is beyond is not counted.
 MAX_HOW, MAX_INTERVALS = 32, 64
+#: Bytes of a guard, and of each label and interval in it.
+BASE_SIZE, ENTRY_SIZE = 1 << 10, 1 << 7
 
 Interval = Tuple[int, int]
 Intervals = Tuple[Interval, ...]
@@ -50,6 +52,11 @@ class Guard:
     def count(self, label: str) -> int:
         """How many rows of that data went into its sums; 0 unless it is made of sums."""
         return sum([stop - start for start, stop in self.rows.get(label, ())]) if self.form == SUMS else 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes up, about: what is small and private would else cost nothing."""
+        return BASE_SIZE + ENTRY_SIZE * (len(self.labels) + sum([len(found) for found in self.rows.values()]))
 
     def plain(self) -> Dict[str, Any]:
         """As plain values, to be kept."""
@@ -90,12 +97,12 @@ class Private:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the array."""
-        return self.array.nbytes
+        """Bytes that are held: of the array, and of what is known of it."""
+        return self.array.nbytes + self.guard.nbytes
 
     def describe(self) -> Dict[str, Any]:
         """What it is, for a list: never its contents."""
-        return {"kind": "private", "nbytes": self.nbytes, "labels": sorted(self.guard.labels)}
+        return {"kind": "private", "nbytes": self.array.nbytes, "labels": sorted(self.guard.labels)}
 
     def __repr__(self) -> str:
         return f"<Private {self.dtype}{list(self.shape)} of {named(self.guard.labels)}>"

@@ -5,7 +5,7 @@ They become sums where all are added up. Every op that is not named here gives w
 
 The *degree* is stricter: it survives only what adds up columns, or products of two, as they were loaded. A sum that has
 one is a moment of the data, of degree 1 or 2, over all of its rows. All else may be bent into picking out a row: adding
-a large number rounds, integers wrap, and any step function selects.
+a large number rounds, and so does multiplying by anything but a power of two; integers wrap; any step function selects.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from .guard import OPAQUE, ROWS, SUMS, Guard, Held, Interval, Private, history, merged, together
 
-#: By how much, at most, rows may be multiplied as a whole, and how often: more might round or overflow.
+#: By how much, at most, rows may be multiplied as a whole, and how often: by a power of two, so that nothing rounds.
 LARGEST_SCALE, MAX_SCALED = 2.0**16, 4
 
 _BY_ELEMENT = """
@@ -145,7 +145,7 @@ def _is_scale(value: Any) -> bool:
     if value.shape != () or value.dtype.kind not in "fiu":
         return False
     size = abs(float(value))
-    return math.isfinite(size) and 1 / LARGEST_SCALE <= size <= LARGEST_SCALE
+    return 1 / LARGEST_SCALE <= size <= LARGEST_SCALE and math.frexp(size)[0] == 0.5
 
 
 # Folds and products.

@@ -99,8 +99,8 @@ class Aggregate:
         if guard.form == SUMS and guard.degree and asked.rows >= self.least:
             return None
         return (
-            f"sums, means, variances and x.T @ y over all of its rows leave, if they are at least {self.least}; this is"
-            f" {_nature(guard, asked.rows)}"
+            f"sums, means, variances and x.T @ y over all of its rows as they are leave, if they are at least"
+            f" {self.least}, and what is made of these afterwards; this is {_nature(guard, asked.rows)}"
         )
 
 

@@ -7,8 +7,8 @@ both (facts/transport.md).
 from __future__ import annotations
 
 from asyncsyft.websocket.dialling import dial
-from asyncsyft.websocket.door import Door
+from asyncsyft.websocket.door import FORWARDED, Door
 from asyncsyft.websocket.handshake import SUBPROTOCOL, ProcessRequest
 from asyncsyft.websocket.listening import Accept, Listener, listen
 
-__all__ = ["SUBPROTOCOL", "Accept", "Door", "Listener", "ProcessRequest", "dial", "listen"]
+__all__ = ["FORWARDED", "SUBPROTOCOL", "Accept", "Door", "Listener", "ProcessRequest", "dial", "listen"]

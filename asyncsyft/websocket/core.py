@@ -79,6 +79,10 @@ class WebSocket:
         """Close the road after what was flushed; ``_lost`` follows."""
         raise NotImplementedError
 
+    def _say_no_more(self) -> None:
+        """Have the other end see, after what was flushed, that nothing will follow; go on reading. Idempotent."""
+        raise NotImplementedError
+
     def _drop(self) -> None:
         """Close the road at once."""
         raise NotImplementedError
@@ -130,7 +134,7 @@ class WebSocket:
             self._break(error)
         finally:
             self._busy = False
-        if self._stuck or self._awake or self._state >= CLOSED:
+        if self._stuck or self._awake or self._state >= REFUSED:
             self._pumped()
 
     def _pumped(self) -> None:
@@ -140,6 +144,8 @@ class WebSocket:
             self._schedule()
         elif self._state == CLOSED:
             self._hang_up()
+        elif self._state == REFUSED:
+            self._say_no_more()
 
     def _fill(self) -> int:
         """Pull one batch into the outbox; returns its bytes, 0 when there was nothing."""

@@ -19,7 +19,8 @@ BURST = 10
 #: Seconds after which one who was turned away may try again.
 RETRY = 1
 
-_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
+#: Headers of a request that a proxy passed on.
+FORWARDED = frozenset(("x-forwarded-for", "forwarded", "x-real-ip"))
 Host = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
@@ -81,7 +82,7 @@ class Door:
         """
         own = _address(host)
         if not self._trusts(own):
-            return Caller(str(own), is_local and not any(name in headers for name in _FORWARDED), False)
+            return Caller(str(own), is_local and not any(name in headers for name in FORWARDED), False)
         named = [word.strip() for word in headers.get("x-forwarded-for", "").split(",") if word.strip()]
         address = own
         while named and self._trusts(address):

@@ -150,7 +150,9 @@ def answer(head: bytes, process_request: Optional[ProcessRequest] = None, admit:
     protocol = ServerProtocol(
         subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, logger=_SILENT, max_size=None
     )
-    protocol.receive_data(b"GET" + head[len(method) :])
+    line, _, rest = head.partition(b"\r\n")
+    is_old = line.endswith(b" HTTP/1.0")  # as health checks, and proxies, like to ask
+    protocol.receive_data(b"GET" + line[len(method) :].replace(b" HTTP/1.0", b" HTTP/1.1") + b"\r\n" + rest)
     events = protocol.events_received()
     if not events or not isinstance(events[0], Request):
         return _plain(400, f"the request is not understood: {protocol.handshake_exc}", bodyless=bodyless)
@@ -161,8 +163,8 @@ def answer(head: bytes, process_request: Optional[ProcessRequest] = None, admit:
         return _plain(*plain, bodyless=bodyless)
     if path != "/":
         return _plain(404, f"nothing is served at {path[:80]}", bodyless=bodyless)
-    if bodyless:
-        return _plain(426, "a websocket is served here", bodyless=True, extra="Upgrade: websocket\r\n")
+    if bodyless or is_old:
+        return _plain(426, "a websocket is served here", bodyless=bodyless, extra="Upgrade: websocket\r\n")
     return _upgrade(protocol, events[0], headers, admit)
 
 
@@ -200,7 +202,10 @@ def _process(
 
 
 def _upgrade(protocol: ServerProtocol, request: Request, headers: Mapping[str, str], admit: Optional[Admit]) -> Answer:
-    response = protocol.accept(request)
+    try:
+        response = protocol.accept(request)
+    except ValueError:  # websockets 13 quotes a header in its refusal, and cannot if it is no text
+        return _plain(400, "a header is no text")
     refused = admit(headers) if admit is not None and response.status_code == 101 else None
     if refused is not None:
         retry = f"Retry-After: {refused.retry}\r\n" if refused.retry else ""
@@ -227,7 +232,7 @@ def _plain(
 ) -> Answer:
     """A plain HTTP response, after which the connection is closed."""
     if body is None:
-        body = f"{sentence}\n".encode()
+        body = f"{sentence}\n".encode("utf-8", "replace")
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:

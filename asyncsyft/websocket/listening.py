@@ -164,6 +164,8 @@ class Listener:
                 logger.info("%s did not shake hands in time", remote)
         except (OSError, EOFError) as error:
             logger.debug("%s did not shake hands: %s", remote, error)
+        except Exception:  # a bug of ours, which is not to take the listener along
+            logger.exception("shaking hands with %s failed", remote)
         finally:
             self._leave(host, scope)
             if not done:

@@ -252,6 +252,10 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
     def _hang_up(self) -> None:
         self._loop.call_soon(self._transport.close)
 
+    def _say_no_more(self) -> None:
+        if self._transport.can_write_eof():  # not with TLS, whose other end hangs up first, or is cut in time
+            self._transport.write_eof()
+
     def _drop(self) -> None:
         if self._busy:
             self._loop.call_soon(self._transport.abort)

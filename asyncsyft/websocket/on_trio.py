@@ -211,6 +211,9 @@ class TrioWebSocket(WebSocket):
         self._road.finish()
         self._end_road()
 
+    def _say_no_more(self) -> None:
+        self._road.finish()
+
     def _drop(self) -> None:
         self._scope.cancel()
         if self._end is None:

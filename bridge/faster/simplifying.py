@@ -31,11 +31,18 @@ _TOO_LARGE = serde.field
 _CODES: Dict[type, int] = {
     kind: _simplifiers[kind][0]
     for kind in (
-        str, tuple, list, dict, torch.Size, PointerTensor, ComputationAction, TensorCommandMessage,
+        str, tuple, list, set, dict, torch.Size, torch.Tensor, PointerTensor, ComputationAction, TensorCommandMessage,
         ForceObjectDeleteMessage, ObjectMessage, ObjectRequestMessage,
     )
 }  # fmt: skip
 _STR, _TUPLE, _LIST, _DICT = (_CODES[kind] for kind in (str, tuple, list, dict))
+_POINTER, _COMPUTATION, _TENSOR = _CODES[PointerTensor], _CODES[ComputationAction], _CODES[torch.Tensor]
+_NO_TAGS = _CODES[set], ()
+
+_tensor = _simplifiers[torch.Tensor][1]
+
+#: Characters of a text that is kept as it was written, and how many are.
+SHORT, TEXTS = 64, 1024
 
 
 def _simplify(worker: Any, obj: Any, **kwargs: Any) -> Any:
@@ -57,7 +64,20 @@ def _int(worker: Any, obj: int) -> Any:
 
 
 def _str(worker: Any, obj: str) -> Any:
-    return _STR, (obj.encode(),)
+    return _written.get(obj) or _write(obj)
+
+
+#: Short texts, mostly names of workers and of what they are to do, as they were written before.
+_written: Dict[str, Any] = {}
+
+
+def _write(text: str) -> Any:
+    made = _STR, (text.encode(),)
+    if len(text) < SHORT and type(text) is str:
+        if len(_written) >= TEXTS:
+            _written.clear()
+        _written[text] = made
+    return made
 
 
 def _several(worker: Any, parts: Any) -> Tuple[Any, ...]:
@@ -69,22 +89,24 @@ def _dict(worker: Any, obj: Dict[Any, Any]) -> Any:
 
 
 def _pointer(worker: Any, pointer: Any) -> Any:
-    return _CODES[PointerTensor], (
+    attribute, shape, tags = pointer.point_to_attr, pointer._shape, pointer.tags
+    return _POINTER, (
         _simplify(worker, pointer.id),
         _simplify(worker, pointer.id_at_location),
         _simplify(worker, pointer.location.id),
-        _simplify(worker, pointer.point_to_attr),
-        _simplify(worker, pointer._shape),
+        None if attribute is None else _simplify(worker, attribute),
+        None if shape is None else _simplify(worker, shape),
         pointer.garbage_collect_data,
-        _simplify(worker, pointer.tags),
+        None if tags is None else _NO_TAGS if type(tags) is set and not tags else _simplify(worker, tags),
         pointer.description,
     )
 
 
 def _computation(worker: Any, action: Any) -> Any:
-    return _CODES[ComputationAction], (
+    target = action.target
+    return _COMPUTATION, (
         _simplify(worker, action.name),
-        _simplify(worker, action.target),
+        _pointer(worker, target) if type(target) is PointerTensor else _simplify(worker, target),
         _simplify(worker, action.args),
         _simplify(worker, action.kwargs),
         _simplify(worker, action.return_ids),
@@ -110,12 +132,18 @@ _HOT: Dict[type, Callable[[Any, Any], Any]] = {
     str: _str,
     tuple: lambda worker, obj: (_TUPLE, _several(worker, obj)),
     list: lambda worker, obj: (_LIST, _several(worker, obj)),
+    set: lambda worker, obj: (_CODES[set], _several(worker, obj)),
     dict: _dict,
+    torch.Tensor: lambda worker, obj: (_TENSOR, _tensor(worker, obj)),
     torch.Size: lambda worker, obj: (_CODES[torch.Size], tuple(obj)),
     PointerTensor: _pointer,
     ComputationAction: _computation,
     TensorCommandMessage: _around(_CODES[TensorCommandMessage], "action"),
     ObjectMessage: _around(_CODES[ObjectMessage], "object"),
+    ObjectRequestMessage: lambda worker, message: (
+        _CODES[ObjectRequestMessage],
+        (_simplify(worker, message.object_id), _simplify(worker, message.user), _simplify(worker, message.reason)),
+    ),
     ForceObjectDeleteMessage: lambda worker, obj: (
         _CODES[ForceObjectDeleteMessage],
         _simplify(worker, obj.object_ids),

@@ -31,7 +31,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     np.save(file, np.array([31.0, 47.0], np.float32))
     town = Town()
     try:
-        town.worker("bob", "--load", f"ages={file}", "--tag", "#ward-3")
+        mine = ["--load", f"ages={file}", "--tag", "#ward-3", "--release", "ages=always", "--load", f"private={file}"]
+        town.worker("bob", *mine)
         town.worker("alice")
         yield town
     finally:
@@ -248,7 +249,7 @@ def test_objects_are_found_by_tags_and_keep_their_description(bob: Any) -> None:
 
 
 def test_the_workers_own_data_is_found_and_stays_there(bob: Any) -> None:
-    (ages,) = bob.search("#ward-3")
+    (ages,) = bob.search(["#ward-3", "ages"])
     assert (ages + 1).get().tolist() == [32, 48]
     assert ages.shape == torch.Size([2])
     (again,) = bob.search(["ages"])
@@ -256,6 +257,15 @@ def test_the_workers_own_data_is_found_and_stays_there(bob: Any) -> None:
     assert ages.get().tolist() == [31, 47]
     (still,) = bob.search(["ages"])
     assert still.get().tolist() == [31, 47]
+
+
+def test_the_workers_private_data_is_computed_with_and_does_not_leave(bob: Any) -> None:
+    (private,) = bob.search(["private"])
+    total = (private + 1).sum()
+    assert total.shape == torch.Size([])
+    for pointer in (private, total):
+        with pytest.raises(RuntimeError, match="bob/private, which is private there"):
+            pointer.get()
 
 
 def test_several_clients_do_not_see_each_other(hook: Any, town: Town, bob: Any) -> None:

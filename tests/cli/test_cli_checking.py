@@ -236,3 +236,21 @@ def test_validity(files: Dict[str, str]) -> None:
     assert begins < datetime.now(timezone.utc) < ends
     with pytest.raises(ValueError, match="holds no certificate"):
         validity(files["bad"])
+
+
+def test_a_process_may_open_as_many_files_as_it_has_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    from asyncsyft.cli.running import open_files
+
+    state = {"now": (1024, 4096)}
+    monkeypatch.setattr(resource, "getrlimit", lambda what: state["now"])
+    monkeypatch.setattr(resource, "setrlimit", lambda what, limits: state.update(now=limits))
+    assert open_files(100) == 100
+    assert state["now"] == (1024, 4096)
+    assert open_files(2000) == 2000
+    assert state["now"] == (2000, 4096)
+    assert open_files(10_000) == 4096
+    code, out = run("relay", "--max-peers", "9000")
+    assert code == 0
+    assert "max_peers 9000 needs 9768 open files, and this user may have 4096 (ulimit -n)" in out

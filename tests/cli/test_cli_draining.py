@@ -59,7 +59,7 @@ class Load:
 
 
 async def under_load(url: str, main: Callable[[Load], Awaitable[None]]) -> Load:
-    async with asyncsyft.connect(url) as driver, anyio.create_task_group() as tasks:
+    async with asyncsyft.connect(url, resume_grace=SECONDS) as driver, anyio.create_task_group() as tasks:
         await driver.wait_for("alice")
         load = Load(driver)
         for task in range(8):
@@ -79,7 +79,8 @@ async def ended(command: Command) -> Tuple[int, str, str]:
 def cluster(start: Any, *words: str) -> Tuple[Command, str, Command]:
     relay = start("relay", "--listen", "127.0.0.1:0", *words)
     url = url_in(relay.line())
-    alice = start("worker", "--name", "alice", "--relay", url, "--drain", LONG)
+    words = ["--drain", LONG, "--resume-grace", str(SECONDS)]  # starting a process takes long where much else is done
+    alice = start("worker", "--name", "alice", "--relay", url, *words)
     alice.line()
     return relay, url, alice
 

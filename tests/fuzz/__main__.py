@@ -41,6 +41,11 @@ class Ran(NamedTuple):
     broke: str
 
 
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def one(name: str, runs: int) -> None:
     """Fuzz one target in this process, which ends with it."""
     import atheris  # type: ignore[import-not-found,unused-ignore]
@@ -94,11 +99,10 @@ def fuzz(names: Sequence[str], runs: int, jobs: int) -> int:
         ran: List[Ran] = [job.result() for job in jobs_done]
     for result in ran:
         rate = result.inputs / max(result.seconds, 1e-9)
-        print(f"{result.name:<20} {result.inputs:>10,} inputs {result.seconds:>7.1f} s {rate:>8,.0f} a second", end="  ")
-        print("BROKE" if result.broke else "")
-        print(result.broke, end="")
+        row = f"{result.name:<20} {result.inputs:>10,} inputs {result.seconds:>7.1f} s {rate:>8,.0f} a second"
+        tell(f"{row}  BROKE\n{result.broke}" if result.broke else row)
     total, broke = sum(result.inputs for result in ran), [result.name for result in ran if result.broke]
-    print(f"{'together':<20} {total:>10,} inputs  {'broke: ' + ', '.join(broke) if broke else 'nothing broke'}")
+    tell(f"{'together':<20} {total:>10,} inputs  {'broke: ' + ', '.join(broke) if broke else 'nothing broke'}")
     return int(bool(broke) or total < runs)
 
 
@@ -110,7 +114,7 @@ def main() -> int:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     told = parser.parse_args()
     if find_spec("atheris") is None:
-        print("SKIPPED: atheris is not installed here; it has wheels for Linux on x86_64")
+        tell("SKIPPED: atheris is not installed here; it has wheels for Linux on x86_64")
         return 0
     if told.one:
         one(told.targets[0], told.runs)

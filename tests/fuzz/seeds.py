@@ -68,7 +68,11 @@ def of_frames(found: Dict[str, List[bytes]]) -> None:
                 found["steps"].append(said[2:])  # without the list around them, and what was seen
             if frame.flags & wire.COMPRESSED:
                 found["zstd"].append(bytes(frame.body))
-    found["websocket"] += [b"\xf1\x02\x89\x85abcd" + bytes(5), b"\xf0\xff\x02\x01a\x89\x00\x80\x01b", b"\xf0\xff\x88\x02\x03\xe8"]
+    found["websocket"] += [
+        b"\xf1\x02\x89\x85abcd" + bytes(5),
+        b"\xf0\xff\x02\x01a\x89\x00\x80\x01b",
+        b"\xf0\xff\x88\x02\x03\xe8",
+    ]
     found["zstd"].append(b"\x28\xb5\x2f\xfd\x20\x04\x21\x00\x00abcd")
 
 

@@ -5,15 +5,11 @@ They need no fuzzer: a replay of saved inputs calls them too, on every Python.
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import itertools
 import os
-import shutil
-import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Type
-from unittest import mock
+from typing import Any, Iterator, List
 
 import msgpack
 import numpy as np
@@ -22,8 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from asyncsyft import compression, ops, program, seal, tensor, wire
 from asyncsyft.errors import LimitExceeded, Refused, RemoteError, RemoteProtocolError
 from asyncsyft.framing import BadFrame, Decoder
-from asyncsyft.identity import Admission, Authority, KnownPeers, Revoked, check_token, key_text
-from asyncsyft.keeping.file import File, Key, Record
+from asyncsyft.identity import Admission, Authority, KnownPeers, check_token, key_text
 from asyncsyft.mpc import packing
 from asyncsyft.plan.data import from_bytes
 from asyncsyft.protocol import Conversation
@@ -31,39 +26,8 @@ from asyncsyft.seal.cipher import _BOUND
 from asyncsyft.seal.exchange import Ephemeral, Initiator, Responder
 from asyncsyft.websocket.handshake import BadHead, Dialling, answer, end_of_head, length_of, status_of
 from tests.ends import MINE, THEIRS, Asked, Kept
-
-#: Takes any bytes; lets nothing out but a bug.
-Read = Callable[[bytes], None]
-
-
-class Target(NamedTuple):
-    """A decoder: its share of the inputs of a run, and how long they grow."""
-
-    read: Read
-    share: int
-    longest: int
-
-
-TARGETS: Dict[str, Target] = {}
-#: Bytes that a worker has room for here: what is declared and larger is refused.
-ROOM = 1 << 20
-
-
-def reads(*promised: Type[Exception], share: int = 8, longest: int = 1024) -> Callable[[Read], Read]:
-    """Put a decoder on the list; it may raise what it promises. ``longest`` in bytes."""
-
-    def enlist(decode: Read) -> Read:
-        def read(data: bytes) -> None:
-            try:
-                decode(data)
-            except promised:
-                pass
-
-        TARGETS[decode.__name__] = Target(read, share, longest)
-        return read
-
-    return enlist
-
+from tests.fuzz import files  # noqa: F401 - it puts its targets on the list
+from tests.fuzz.table import ROOM, TARGETS, reads
 
 # What every connection meets first.
 
@@ -288,80 +252,6 @@ def sealed(data: bytes) -> None:
     wire.parse(opened)
 
 
-# Files that a worker, a relay or a driver reads at its start.
-
-
-def in_a_file(data: bytes) -> str:
-    path = os.path.join(FOLDER, f"{os.getpid()}")
-    with open(path, "wb") as file:
-        file.write(data)
-    return path
-
-
-FOLDER = tempfile.mkdtemp(prefix="asyncsyft-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
-
-
-@reads(ValueError, share=3)
-def known_peers(data: bytes) -> None:
-    known = KnownPeers(in_a_file(data))
-    assert all(len(known.key_of(name) or b"") == 32 for name in known.names)
-
-
-@reads(ValueError, share=2)
-def revoked(data: bytes) -> None:
-    assert "nobody" not in Revoked(in_a_file(b"# " + data))
-
-
-@reads(ValueError, LimitExceeded, OSError, share=1, longest=4096)
-def kept_file(data: bytes) -> None:
-    """A file of what a worker keeps, of which some bytes were changed: pairs of place and byte."""
-    changed = bytearray(EMPTY_FILE)
-    for at in range(0, len(data) - 3, 4):
-        changed[int.from_bytes(data[at : at + 3], "little") % len(changed)] = data[at + 3]
-    read_kept(in_a_file(bytes(changed)))
-
-
-@reads(ValueError, LimitExceeded, share=1)
-def kept_record(data: bytes) -> None:
-    """A record of such a file: what is written of it, with the right checksum."""
-    path = in_a_file(EMPTY_FILE)
-    file = File(path)
-    file.open()
-    key = Key(b"owner", "array", "x")
-    with mock.patch("asyncsyft.keeping.file.msgpack", wraps=msgpack) as packer:
-        packer.packb = lambda value: data if type(value[0]) is dict else msgpack.packb(value)
-        file.write([(key, Record({}, {"": np.arange(3.0)}))])
-    file.close()
-    read_kept(path)
-
-
-def read_kept(path: str) -> None:
-    file = File(path)
-    try:
-        file.open()
-        for _, record in file.load(ROOM):
-            assert sum(array.nbytes for array in record.arrays.values()) <= ROOM
-    finally:
-        file.close()
-        for end in ("-wal", "-shm"):
-            if os.path.exists(path + end):
-                os.unlink(path + end)
-
-
-def _empty_file() -> bytes:
-    path = os.path.join(FOLDER, "empty")
-    file = File(path)
-    file.open()
-    file.write([(Key(b"owner", "array", "kept"), Record({"tags": ["a"]}, {"": np.arange(5.0)}))])
-    file.close()
-    with open(path, "rb") as made:
-        return made.read()
-
-
-EMPTY_FILE = _empty_file()
-
-
 # Messages of PySyft's workers.
 
 
@@ -386,3 +276,6 @@ def _messages() -> Any:
 
 
 MESSAGES = _messages()
+
+
+__all__ = ["AUTHORITY", "HERE", "TARGETS"]

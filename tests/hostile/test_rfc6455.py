@@ -232,5 +232,3 @@ def test_no_case_is_missing() -> None:
     """As many as each group of the suite has."""
     counts = {group: sum(case.id.split(".")[0] == group for case in cases()) for group in GROUPS}
     assert counts == {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1}
-
-

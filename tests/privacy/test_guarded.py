@@ -62,7 +62,7 @@ def test_what_is_made_of_private_data_is_private_and_a_get_names_the_label() -> 
     np.testing.assert_array_equal(held(made, 3)[0], 2 * X.sum())
     assert codes(made.send(["delete", 0, [2, 3, 4, 5, 6, 7]])) == {}
     assert made.store.objects == 2  # the worker's own, and the driver's alias
-    assert made.space.nbytes == X.nbytes
+    assert made.space.nbytes == made.space.things[1].nbytes > X.nbytes
 
 
 def test_labels_come_together() -> None:
@@ -102,7 +102,8 @@ def test_moments_leave_and_rows_do_not() -> None:
     np.testing.assert_array_equal(values[3], X.mean(0))
     assert values[4] == X.sum()
     assert set(codes(asked)) == {5, 7, 10}
-    beyond = "sums, means, variances and x.T @ y over all of its rows leave, if they are at least 4; this is"
+    beyond = "sums, means, variances and x.T @ y over all of its rows as they are leave, if they are at least 4, and"
+    beyond += " what is made of these afterwards; this is"
     assert [message.split("4): ")[1] for *_, message in why(asked)] == [
         f"{beyond} no such sum",
         f"{beyond} no such sum",

@@ -41,8 +41,8 @@ def fold_of(digits: int) -> int:
 # Looking up.
 
 
-def lookup(party: Party, wire: Wire, kind: str, bits: int) -> Run:
-    """``below`` (and ``equal``) of the lowest ``bits`` bits, digit by digit; or ``equal`` alone."""
+def lookup(party: Party, wire: Wire, kind: str, bits: int, low: int = 0) -> Run:
+    """``below`` (and ``equal``) of ``bits`` bits from bit ``low`` on, digit by digit; or ``equal`` alone."""
     count = digits_of(bits)
     delta = np.asarray(wire.delta).ravel()
     tables = yield from party.dealt((count, delta.size), TABLE)
@@ -51,7 +51,7 @@ def lookup(party: Party, wire: Wire, kind: str, bits: int) -> Run:
     for start in range(0, delta.size, BLOCK):
         piece = slice(start, start + BLOCK)
         packed = slice(start // 8, start // 8 + -(-delta[piece].size // 8))
-        seen = np.right_shift(_with_one(tables[:, piece], party.first), _digits(delta[piece], count, bits))
+        seen = np.right_shift(_with_one(tables[:, piece], party.first), _digits(delta[piece], count, bits, low))
         # Bit 0 is the table's entry before delta's digit, bit 1 that of the digit itself.
         upper = np.right_shift(seen, 1)
         below[:, packed] = np.packbits((upper & 1).astype(np.uint8), axis=1)
@@ -67,9 +67,9 @@ def _with_one(tables: Any, first: bool) -> Any:
     return moved | TABLE.type(1) if first else moved
 
 
-def _digits(values: Ring, count: int, bits: int) -> Any:
-    """(count, n) digits of the lowest ``bits`` bits, the lowest digit first."""
-    masked = np.bitwise_and(values, np.uint64((1 << bits) - 1))
+def _digits(values: Ring, count: int, bits: int, low: int) -> Any:
+    """(count, n) digits of ``bits`` bits from bit ``low`` on, the lowest digit first."""
+    masked = np.bitwise_and(values if not low else np.right_shift(values, np.uint64(low)), np.uint64((1 << bits) - 1))
     halves = np.ascontiguousarray(masked).view(TABLE).reshape(-1, 4).T  # sixteen bits at a time
     out = np.empty((count, values.size), TABLE)
     for digit in range(count):
@@ -78,10 +78,10 @@ def _digits(values: Ring, count: int, bits: int) -> Any:
     return out
 
 
-def deal_lookup(dealer: Dealing, wire: Wire, kind: str, bits: int) -> Planes:
+def deal_lookup(dealer: Dealing, wire: Wire, kind: str, bits: int, low: int = 0) -> Planes:
     mask = np.asarray(wire.mask).ravel()
     count = digits_of(bits)
-    digits = _digits(mask, count, bits)
+    digits = _digits(mask, count, bits, low)
     dealer.deal(np.left_shift(TABLE.type(1), digits, dtype=TABLE) - TABLE.type(1), xor=True)
     return Planes(count, -(-mask.size // 8))
 

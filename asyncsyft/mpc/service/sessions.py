@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-import numpy as np
-
 from ...errors import LimitExceeded, Refused, SessionError
 from ...executor import Executor
 from ...executor.job import Job
@@ -18,18 +16,21 @@ from ...privacy import Private
 from ...program import Step
 from ...protocol import Conversation
 from ...waiting import Slot, slot_class
-from .. import fixed
 from ..prg import SEED_SIZE
 from .dealer import DealerSession
-from .meetings import MAX_URL, MAX_URLS, Meetings
+from .meetings import Meetings
 from .party import PartySession
-from .session import DEALER, Batch, Member, Session
+from .reading import array_of, batch_of, bytes_of, inputs_of, int_of, member_of, patience_of
+from .session import DEALER, Member, Session
 
 #: Sessions at once, and parties in each.
 MAX_SESSIONS, MAX_PARTIES = 256, 64
 #: What is kept of messages for sessions that are not open yet, of each peer: messages, and bytes.
 MAX_EARLY, EARLY_BYTES = 1 << 10, 1 << 22
-NAME_SIZE, MAX_NAME = 16, 256
+NAME_SIZE = 16
+#: How members speak to each other: changed with whatever they must do alike, gates, draws and messages. It is told by
+#: the driver, and one who speaks otherwise takes no part: what they came to together would be noise.
+FORM = 2
 #: The first lane of sessions: below are those of ordinary requests, and of those made while serving others.
 FIRST_LANE = 512
 
@@ -64,7 +65,7 @@ class Sessions:
 
     def step(self, job: Job, step: Step) -> None:
         """A step whose name begins with ``mpc.``. Raises: Refused, LimitExceeded, SessionError."""
-        name = _bytes(step.params.get("session"), NAME_SIZE)
+        name = bytes_of(step.params.get("session"), NAME_SIZE)
         if step.op == "mpc.open":
             self._open(name, job, step.params)
             return
@@ -134,11 +135,11 @@ class Sessions:
         elif not isinstance(session, PartySession) or place < DEALER:
             raise Refused(f"{step.op} is not for this member, or not from that one")
         elif step.op == "mpc.opened":
-            session.opened(place, _int(params["hop"]), _int(params["at"]), _int(params["total"]), body)
+            session.opened(place, int_of(params["hop"]), int_of(params["at"]), int_of(params["total"]), body)
         elif step.op == "mpc.deal":
-            session.dealt(place, _int(params["at"]), _int(params["total"]), body, job, index)
+            session.dealt(place, int_of(params["at"]), int_of(params["total"]), body, job, index)
         elif step.op == "mpc.told":
-            session.told(place, _int(params["number"]), _int(params["at"]), _int(params["total"]), body)
+            session.told(place, int_of(params["number"]), int_of(params["at"]), int_of(params["total"]), body)
         elif step.op == "mpc.seeds":
             session.seeds(place, params["own"], params["before"], params["after"])
         else:
@@ -147,15 +148,15 @@ class Sessions:
     def _of_driver(self, session: Session, job: Job, index: int, step: Step) -> bool:
         params = step.params
         if step.op == "mpc.run":
-            session.add(_int(params["batch"]), _batch(job, index, step, self._arrays(job, step.inputs[1:])))
+            session.add(int_of(params["batch"]), batch_of(job, index, step, self._arrays(job, step.inputs[1:])))
         elif step.op == "mpc.input" and isinstance(session, PartySession):
-            for number, array in _inputs(step, self._arrays(job, step.inputs)).items():
+            for number, array in inputs_of(step, self._arrays(job, step.inputs)).items():
                 session.given(number, array)
         elif step.op == "mpc.reveal" and isinstance(session, PartySession):
             if "name" in params:
-                session.learn(_int(params["number"]), str(params["name"]), _int(params["bits"]), job, index)
+                session.learn(int_of(params["number"]), str(params["name"]), int_of(params["bits"]), job, index)
             else:
-                session.reveal(_int(params["number"]), job, index)
+                session.reveal(int_of(params["number"]), job, index)
         else:
             return False
         return True
@@ -172,37 +173,41 @@ class Sessions:
                 raise SessionError(f"object {number} depends on {held[0]}, which is private and not to be shared")
             self.executor.releases.note(job, job.index, "share", found, outcome="done")
             return found.array
-        return _open_array(job, number)
+        return array_of(job, number)
 
     def _open(self, name: bytes, job: Job, params: Any) -> None:
         if name in self.open or name in self._ended or len(self.open) >= MAX_SESSIONS:
             raise Refused("that session is open, or over, or there are too many")
-        parties, place = params.get("parties"), _int(params.get("place"))
-        if type(parties) is not list or not 2 <= len(parties) <= MAX_PARTIES:
-            raise Refused(f"a session has 2 to {MAX_PARTIES} parties")
-        members = {index: _member(each) for index, each in enumerate(parties)}
-        members[DEALER] = _member(params.get("dealer"))
-        if (
-            place not in members
-            or members[place].life != self.life
-            or len({m.life for m in members.values()}) < len(members)
-        ):
-            raise Refused("the members of a session are different workers, and this one has its place among them")
-        seeds = [_bytes(seed, SEED_SIZE) for seed in params.get("seeds", ())]
-        if len(seeds) != (len(parties) if place == DEALER else 1):
+        members, place = self._members(params)
+        seeds = [bytes_of(seed, SEED_SIZE) for seed in params.get("seeds", ())]
+        if len(seeds) != (len(members) - 1 if place == DEALER else 1):
             raise Refused("the dealer knows the seeds of all inputs, a party its own")
         session: Session
         if place == DEALER:
             session = DealerSession(self, name, job.conversation, members, seeds)
         else:
             session = PartySession(self, name, job.conversation, members, place, seeds[0])
-        session.patience = _patience(params.get("patience"))
+        session.patience = patience_of(params.get("patience"))
         self.open[name] = session
         session.owe(job, job.index)
         session.greeting.append((job, job.index))
         assert self.executor.tasks is not None
         self.executor.tasks.start_soon(session.work)
         self._replay(session)
+
+    def _members(self, params: Any) -> Tuple[Dict[int, Member], int]:
+        """Who takes part in a session, by place, and which of them this worker is. Raises: Refused."""
+        if params.get("form") != FORM:
+            raise Refused(f"members of sessions speak form {FORM} here: all need versions that do")
+        parties, place = params.get("parties"), int_of(params.get("place"))
+        if type(parties) is not list or not 2 <= len(parties) <= MAX_PARTIES:
+            raise Refused(f"a session has 2 to {MAX_PARTIES} parties")
+        members = {index: member_of(each) for index, each in enumerate(parties)}
+        members[DEALER] = member_of(params.get("dealer"))
+        lives = {member.life for member in members.values()}
+        if place not in members or members[place].life != self.life or len(lives) < len(members):
+            raise Refused("the members of a session are different workers, and this one has its place among them")
+        return members, place
 
     # Lanes: each session has one of its own in each conversation.
 
@@ -261,64 +266,3 @@ class Sessions:
         slot: Slot[Any] = self.slot()
         self._waiting.setdefault(name, []).append(slot)
         return await slot
-
-
-def _batch(job: Job, index: int, step: Step, arrays: Sequence[Any]) -> Batch:
-    """Inputs of the step: the packed gates, then what comes from outside, as ``inputs`` says."""
-    packed = _open_array(job, step.inputs[0])
-    inputs = _inputs(step, arrays)
-    drop = [_int(number) for number in step.params["drop"]]
-    late = {_int(number) for number in step.params.get("late", ())}
-    return Batch(packed.tobytes(), inputs, drop, step.params.get("watched") is True, late, job, index)
-
-
-def _inputs(step: Step, arrays: Sequence[Any]) -> Dict[int, Any]:
-    found: Dict[int, Any] = {}
-    for (number, bits), array in zip(step.params["inputs"], arrays):
-        found[_int(number)] = array if bits is None else fixed.encode(array, _int(bits))
-    return found
-
-
-def _open_array(job: Job, number: Any) -> Any:
-    found = job.space.outcome(number) if type(number) is int else None
-    if not isinstance(found, np.ndarray):
-        raise SessionError(f"object {number!r:.40} is no tensor here")
-    return found
-
-
-def _bytes(value: Any, size: int) -> bytes:
-    if type(value) is not bytes or len(value) != size:
-        raise Refused(f"not {size} bytes: {value!r:.40}")
-    return value
-
-
-def _int(value: Any) -> int:
-    if type(value) is not int:
-        raise Refused(f"not a number: {value!r:.40}")
-    return value
-
-
-def _patience(value: Any) -> Optional[float]:
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not value > 0:
-        raise Refused("patience is a number of seconds")
-    return float(value)
-
-
-def _member(value: Any) -> Member:
-    if type(value) is not list or len(value) != 4:
-        raise Refused("a member is an incarnation, a key, where it listens, and a name")
-    life, key, urls, name = value
-    if type(life) is not bytes or type(key) is not bytes or type(name) is not str:
-        raise Refused("a member is an incarnation and a key, in bytes, and its name is a text")
-    return Member(life, key, _urls(urls), name[:MAX_NAME])
-
-
-def _urls(value: Any) -> Tuple[str, ...]:
-    if type(value) is not list or len(value) > MAX_URLS:
-        raise Refused(f"a member listens at {MAX_URLS} addresses at most")
-    for url in value:
-        if type(url) is not str or len(url) > MAX_URL or not url.startswith(("ws://", "wss://")):
-            raise Refused(f"a member listens at ws:// or wss:// URLs, not {url!r:.40}")
-    return tuple(value)

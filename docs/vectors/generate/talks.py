@@ -213,6 +213,18 @@ def _documents() -> Talk:
     return talk
 
 
+def _allowed() -> Talk:
+    talk = Talk("another driver may find a tensor, and may not any more")
+    steps = Steps()
+    steps.put(1, X)
+    steps.add("allow", 0, [1], {"to": "carol", "right": "get"})
+    steps.add("disallow", 0, [1], {"to": "carol"})
+    steps.add("disallow", 0, [1], {"to": "dave"})
+    steps.add("search", 0, [], {"query": [], "base": 10, "most": 5, "owner": "carol"})
+    talk.say(talk.ask(1, steps))
+    return talk
+
+
 _TALKS: List[Callable[[], Talk]] = [
     _add,
     _quiet,
@@ -223,6 +235,7 @@ _TALKS: List[Callable[[], Talk]] = [
     _cut,
     _cut_between_chunks,
     _documents,
+    _allowed,
 ]
 
 

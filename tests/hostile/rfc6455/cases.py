@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Iterator, List
 
-from tests.hostile.rfc6455.form import AT_ONCE, BINARY, BY_FRAME, CLOSE, CONT, PING, PONG, TEXT, Case, F, Heard, close, echoed, pieces
+from tests.hostile.rfc6455.form import (
+    AT_ONCE,
+    BINARY,
+    BY_FRAME,
+    CLOSE,
+    CONT,
+    PING,
+    PONG,
+    TEXT,
+    Case,
+    F,
+    Heard,
+    close,
+    echoed,
+    pieces,
+)
 from tests.hostile.rfc6455.texts import texts
 
 HELLO, ODD = b"Hello, world!", b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff"

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Iterator, List
 
-from tests.hostile.rfc6455.form import AT_ONCE, BINARY, BY_FRAME, CLOSE, CONT, PING, PONG, TEXT, Case, F, Heard, close, echoed, pieces
-
+from tests.hostile.rfc6455.form import (
+    AT_ONCE,
+    CONT,
+    TEXT,
+    Case,
+    F,
+    close,
+    echoed,
+    pieces,
+)
 
 #: Characters of two octets and of three.
 WORD = "κ\u1f79σμε".encode()
@@ -21,7 +29,7 @@ def utf8_sequences() -> List[List[bytes]]:
 
     cut = [b"\xc0", b"\xe0\x80", b"\xf0\x80\x80", b"\xf8\x80\x80\x80", b"\xfc\x80\x80\x80\x80"]
     cut += [b"\xdf", b"\xef\xbf", b"\xf7\xbf\xbf", b"\xfb\xbf\xbf\xbf", b"\xfd\xbf\xbf\xbf\xbf"]
-    overlong = [(b"\xc0", 0), (b"\xe0\x80", 0), (b"\xf0\x80\x80", 0), (b"\xf8\x80\x80\x80", 0), (b"\xfc\x80\x80\x80\x80", 0)]
+    overlong = cut[:5]
     planes = [plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF)]
     return [
         [f"hello{char}world".encode() for char in ("$", "¢", "€", "\U00024b62")] + [word],
@@ -37,9 +45,9 @@ def utf8_sequences() -> List[List[bytes]]:
         cut,
         [b"".join(cut)],
         [b"\xfe", b"\xff", b"\xfe\xfe\xff\xff"],
-        [head + b"\xaf" for head, _ in overlong],
+        [head + b"\xaf" for head in overlong],
         [b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf", b"\xf8\x87\xbf\xbf\xbf", b"\xfc\x83\xbf\xbf\xbf\xbf"],
-        [head + b"\x80" for head, _ in overlong],
+        [head + b"\x80" for head in overlong],
         [surrogate(point) for point in (0xD800, 0xDB7F, 0xDB80, 0xDBFF, 0xDC00, 0xDF80, 0xDFFF)],
         [surrogate(high) + surrogate(low) for high in highs for low in lows],
         [chr(point).encode() for point in planes],

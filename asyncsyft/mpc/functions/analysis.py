@@ -1,42 +1,17 @@
-"""Functions of secrets, made of the gates that a circuit has. Each says what it approximates, how well and how far.
-
-Errors are beside those of the fixed point: u below is 2^-bits of the circuit.
-"""
+"""Functions of analysis, approximated. u below is 2^-bits of the circuit."""
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 
-from .circuit import Circuit
-from .gates.comparing import BELOW, EQUAL
-from .gates.waves import LEFT, RIGHT, SPAN, WAVE
-from .node import BIT, PUBLIC, Node
-
-__all__ = [
-    "absolute",
-    "argmax",
-    "conv2d",
-    "equal",
-    "exp",
-    "less",
-    "maximum",
-    "mean",
-    "negative",
-    "patches",
-    "quotient",
-    "reciprocal",
-    "relu",
-    "sigmoid",
-    "softmax",
-    "sqrt",
-    "tanh",
-    "top",
-    "where",
-]
+from ..circuit import Circuit
+from ..gates.comparing import BELOW
+from ..gates.waves import LEFT, RIGHT, SPAN, WAVE
+from ..node import BIT, Node
+from .comparing import negative, top
 
 #: Beyond, a sigmoid is 0 or 1 to 1.7e-5; within, sixteen sines of period 32 are as near to it as 1.1e-5.
 FLAT, PERIOD, SINES = 11, 5, 16
@@ -49,136 +24,6 @@ LOWEST, HIGHEST = -8, 15
 #: An exponent is so small at most, or its product with log2 e has no room.
 LEAST_POWER = -(2.0**20)
 LOG2E = 1.4426950408889634
-
-
-# Comparing. Exact.
-
-
-def negative(c: Circuit, x: Node) -> Node:
-    """Whether x < 0."""
-    return c.compare(x, BELOW)
-
-
-def less(c: Circuit, x: Node, y: Node) -> Node:
-    """Whether x < y; both below 2^62 as integers."""
-    return c.compare(c.sub(x, y), BELOW)
-
-
-def equal(c: Circuit, x: Node, y: Node) -> Node:
-    return c.compare(c.sub(x, y), EQUAL)
-
-
-def where(c: Circuit, bit: Node, x: Node, y: Node) -> Node:
-    """x where the bit is 1, y elsewhere."""
-    difference = c.sub(x, y)
-    shape = np.broadcast_shapes(bit.shape, difference.shape)
-    chosen = c.choose(c.broadcast(bit, shape), c.broadcast(difference, shape))
-    return c.add(chosen, y)
-
-
-def relu(c: Circuit, x: Node) -> Node:
-    wire = c.wire(x)
-    return c.choose(c.flip(negative(c, wire)), wire)
-
-
-def absolute(c: Circuit, x: Node) -> Node:
-    """|x| = x - 2 min(x, 0)."""
-    wire = c.wire(x)
-    return c.sub(c.rescale(wire), c.linear("shift", c.choose(negative(c, wire), wire), 1))
-
-
-def maximum(c: Circuit, x: Node, y: Node) -> Node:
-    return c.add(y, relu(c, c.sub(x, y)))
-
-
-# Reducing: one comparison after another, log2 n times.
-
-
-def _item(axis: int, start: Optional[int], stop: Optional[int], step: int = 1) -> List[Any]:
-    return [["slice", None, None, None]] * axis + [["slice", start, stop, step]]
-
-
-def top(c: Circuit, x: Node, axis: int, keepdims: bool, want: str = "max") -> Node:
-    """The largest along an axis; ``want`` "argmax": where it is, the first of equals. Raises: ValueError if empty."""
-    count = x.shape[axis]
-    if not count:
-        raise ValueError("the largest of nothing")
-    at: Optional[Node] = None
-    if want == "argmax":
-        shape = [1] * len(x.shape)
-        shape[axis] = count
-        numbers = c.public(np.broadcast_to(np.arange(count).reshape(shape), x.shape).copy())
-        at = numbers
-    x = c.number(x)
-    while x.shape[axis] > 1:
-        x, at = _round(c, x, at, axis)
-    result = x if at is None else at
-    return result if keepdims else c.linear("reshape", result, x.shape[:axis] + x.shape[axis + 1 :])
-
-
-def _round(c: Circuit, x: Node, at: Optional[Node], axis: int) -> Tuple[Node, Optional[Node]]:
-    count = x.shape[axis]
-    even, odd = _item(axis, 0, count // 2 * 2, 2), _item(axis, 1, None, 2)
-    x = c.wire(x)  # once, for all that is taken from it
-    left, right = c.linear("index", x, *even), c.linear("index", x, *odd)
-    gain = c.wire(c.sub(right, left))
-    higher = c.compare(c.linear("neg", gain), BELOW)
-    winners = c.add(left, c.choose(higher, gain))
-    places = None
-    if at is not None:
-        first, second = c.linear("index", at, *even), c.linear("index", at, *odd)
-        places = c.add(first, c.mul(higher, c.sub(second, first)))
-    if count % 2:
-        winners = c.concat([winners, c.linear("index", x, *_item(axis, count - 1, None))], axis)
-        if at is not None and places is not None:
-            places = c.concat([places, c.linear("index", at, *_item(axis, count - 1, None))], axis)
-    return winners, places
-
-
-def argmax(c: Circuit, x: Node, axis: int, keepdims: bool = False) -> Node:
-    return top(c, x, axis, keepdims, "argmax")
-
-
-def mean(c: Circuit, x: Node, axes: Tuple[int, ...], keepdims: bool) -> Node:
-    """The sum, times 1 / n with so many bits that the quotient is right to u, relatively."""
-    count = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
-    whole = c.linear("sum", c.rescale(x), axes, keepdims)
-    bits = c.bits + max(1, count).bit_length()
-    return c.rescale(c.scaled_by(whole, 1.0 / count, bits))
-
-
-def quotient(c: Circuit, x: Node, by: Any) -> Node:
-    """x / a public array, with so many bits of its reciprocal that the quotient is right to u, relatively."""
-    if not np.all(by):
-        raise ZeroDivisionError("a secret is divided by zero")
-    bits = c.bits + max(1, math.ceil(float(np.log2(np.max(np.abs(by), initial=1.0)))) + 1)
-    whole = c.rescale(c.number(x))
-    shape = np.broadcast_shapes(x.shape, by.shape)
-    factor = c.public(1.0 / by, bits)
-    whole = c.broadcast(whole, shape)
-    return c.rescale(c.scaled_exactly(whole, factor, shape))
-
-
-# Images.
-
-
-def patches(c: Circuit, x: Node, size: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Node:
-    """(n, c, h, w) -> (n, oh, ow, c * size)."""
-    return c.linear("patches", x, tuple(size), tuple(stride), tuple(padding))
-
-
-def conv2d(c: Circuit, x: Node, kernels: Node, stride: Sequence[int], padding: Sequence[int]) -> Node:
-    """x (n, c, h, w), kernels (o, c, kh, kw) -> (n, o, oh, ow). Raises: ValueError for shapes that do not fit."""
-    if len(x.shape) != 4 or len(kernels.shape) != 4 or x.shape[1] != kernels.shape[1]:
-        raise ValueError(f"conv2d of {x.shape} with kernels {kernels.shape}")
-    seen = patches(c, x if x.form == PUBLIC else c.factor(x), kernels.shape[2:], stride, padding)
-    flat = c.linear("reshape", kernels, (kernels.shape[0], int(np.prod(kernels.shape[1:], dtype=np.int64))))
-    lines = c.linear("reshape", seen, (int(np.prod(seen.shape[:3], dtype=np.int64)), seen.shape[3]))
-    out = c.matmul(lines, c.linear("transpose", flat, (1, 0)))
-    return c.linear("transpose", c.linear("reshape", out, (*seen.shape[:3], kernels.shape[0])), (0, 3, 1, 2))
-
-
-# Functions of analysis.
 
 
 @lru_cache(maxsize=None)
