@@ -67,6 +67,7 @@ class WorkerLimits(DoorLimits):
     """What a worker lets drivers use up; those of the door are for one that listens."""
 
     max_peers: int = bound(1_000, "Peers at once, where it listens.", told="peers")
+    max_per_address: int = bound(200, "Connections at once from one address (IPv6: one /64).", told="per_address")
     max_per_name: int = bound(64, "Connections at once under one name, where it listens.", told="per_name")
     limit: int = bound(8 << 30, "Bytes that it holds at most.", told="bytes", unit=BYTES)
     limit_per_driver: int = bound(

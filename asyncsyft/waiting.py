@@ -101,8 +101,10 @@ class Turn:
 
     def run(self) -> None:
         """Let the tasks go on, and make the calls; what these cause in their turn is for the next one."""
-        self.due = True
         tasks, calls = self.tasks, self._calls
+        self.due = bool(tasks or calls)
+        if not self.due:
+            return
         try:
             # Off the queue one by one: a task may end the loop, or run it once more within itself.
             for _ in range(len(tasks)):

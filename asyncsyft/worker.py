@@ -133,6 +133,11 @@ class Worker(Lifetime):
         return self.peer.draining or self.peer.closing
 
     @property
+    def linked(self) -> bool:
+        """Whether there is a relay, if it is to have one."""
+        return self._relay is None or any(road.is_relayed for road in self.peer.roads)
+
+    @property
     def port(self) -> int:
         """The port on which it listens."""
         return split_address(self.address)[1]
@@ -194,9 +199,10 @@ class Worker(Lifetime):
     async def drain(self, seconds: float = DRAIN) -> None:
         """Let no new driver in, and return when no program is under way and all answers have left.
 
-        Or after so many seconds; leaving the worker's context then ends it.
+        Or after so many seconds; leaving the worker's context then ends it. What waits for a person is not decided.
         """
         self.peer.draining = self._has_drained = True
+        self.executor.releases.close()
         with anyio.move_on_after(seconds):
             while not self._is_quiet():
                 await self._idle()

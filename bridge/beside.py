@@ -22,7 +22,7 @@ from syft.workers.base import BaseWorker
 
 from asyncsyft.tensor import Array
 
-from . import pipelining, rebuilding
+from . import guarding, pipelining, rebuilding
 from .messages import Message
 
 #: dtypes that travel as they are; float16 goes as the int16 of the same bits.
@@ -142,11 +142,12 @@ def _recv_msg(self: Any, bin_message: bytes) -> bytes:
     if self.verbose:
         contents = f" {message.contents}" if hasattr(message, "contents") else ""
         print(f"worker {self} received {type(message).__name__}{contents}")  # noqa: T201 - as PySyft's own
-    response = None
+    response, of_private = None, guarding.check(self, message)
     for handler in self.message_handlers:
         if handler.supports(message):
             response = handler.handle(message)
             break
+    response = guarding.checked(self, message, response, of_private)
     return write(response, self, lends=type(message) is ObjectRequestMessage)  # which gives the object away
 
 

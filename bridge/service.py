@@ -113,13 +113,14 @@ class Arrived:
 
     def serve(self) -> None:
         """Have the worker do it, and answer."""
-        messages = self.arriving.messages()
+        messages, loop = self.arriving.messages(), self._service.loop
         if self.arriving.is_waited:
-            self._service.loop.queue(self._answer, *self._answered(messages[0][0]))
-            self._service.loop.hurry()
-        else:
-            self._service.loop.queue(self._answer, None, self._done(messages))
-            self._service.loop.linger()  # answers that nobody waits for may leave together
+            loop.queue(self._answer, *self._answered(messages[0][0]))
+            loop.hurry()
+            return
+        loop.queue(self._answer, None, self._done(messages))
+        # While there is more to do, answers that nobody waits for may leave together; else somebody may wait after all.
+        (loop.hurry if here().mail.empty() else loop.linger)()
 
     def _answered(self, message: Message) -> Tuple[Optional[bytes], Dict[int, Any]]:
         """What a message is answered with, or what went wrong: with it, or with one before that nobody waited for."""

@@ -115,7 +115,7 @@ async def test_no_more_are_parked_than_there_is_room_for(monkeypatch: Any) -> No
         assert len(alice.conversations.parked) == 1
 
 
-@pytest.mark.parametrize(("received", "asked"), [(0, 3), (3, 0), (3, 3)])
+@pytest.mark.parametrize(("received", "asked"), [(3, 0), (3, 3)])
 async def test_what_was_given_up_is_not_gone_on_with(received: int, asked: int) -> None:
     async with town("memory", "alice") as made, scripted(await made.dial()) as mallory:
         await mallory.hello("mallory")
@@ -126,6 +126,36 @@ async def test_what_was_given_up_is_not_gone_on_with(received: int, asked: int) 
         assert (refused.id, wire.parse(refused).code) == (5, "UnknownPeer")
         assert not made.workers["alice"].peer.conversations.by_life
         await mallory.resume(alice.number, alice.incarnation)  # something new is welcome
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_what_came_before_it_ended_is_not_run_again(others: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(conversations, "MAX_ENDED", 1)  # with one more nobody knows who was here
+    async with town("memory", "alice") as made, scripted(await made.dial()) as mallory:
+        if others:
+            made.workers["alice"].peer.conversations._ended.add(b"somebody")
+        await mallory.hello("mallory")
+        alice = mallory.find("alice")
+        await mallory.resume(alice.number, alice.incarnation)
+        put = ["put", 7, [], {"dtype": "<f8", "shape": [2], "at": 0}]
+        assert await mallory.answers(mallory.program(alice.number, [put], np.ones(2).tobytes())) == []
+        mallory.say(packed(wire.GOODBYE, ["", ""], to=alice.number))
+        meta = [mallory.incarnation, alice.incarnation, 0, 0, {}, 1]
+        mallory.say(packed(wire.RESUME, meta, to=alice.number, number=5))
+        refused = await mallory.hears(wire.REFUSED)
+        assert (refused.id, wire.parse(refused).code) == (5, "UnknownPeer")
+        await mallory.resume(alice.number, alice.incarnation)
+
+
+async def test_what_never_came_is_sent_again() -> None:
+    async with town("memory", "alice") as made, made.connect(resume_grace=LONG) as driver:
+        (alice,) = await driver.wait_for("alice")
+        x = await alice.send(np.arange(3.0))
+        made.dialled[-1].abort()  # nothing has left yet: what was asked is in the first resume that comes
+        assert not made.workers["alice"].peer.conversations.by_life
+        np.testing.assert_array_equal(await x.get(), np.arange(3.0))
+        assert driver.peer.redials == 1
+        del x
 
 
 async def test_a_far_end_that_forgot_what_it_asked_begins_anew() -> None:

@@ -14,9 +14,9 @@ import asyncsyft
 from asyncsyft import Relay, Worker
 from asyncsyft.errors import LinkClosed, Refused, WorkerLost
 from asyncsyft.identity import Admission, Key, KnownPeers, key_text
-from asyncsyft.metrics import Endpoints, counts, status
+from asyncsyft.metrics import Endpoints, counts, pages, status
 from asyncsyft.testing import cluster
-from tests.journeys.kit import LOOPBACK
+from tests.journeys.kit import LOOPBACK, until
 
 pytestmark = pytest.mark.anyio
 SECONDS = 30
@@ -244,3 +244,44 @@ async def test_figures_without_a_token_are_not_for_a_proxy_that_speaks_for_other
         answer = endpoints("/healthz", {"X-Forwarded-For": "203.0.113.9"})
         assert answer is not None
         assert answer[0] == 200
+
+
+async def test_a_worker_is_ready_while_it_has_a_relay() -> None:
+    endpoints = Endpoints()
+
+    def ready() -> Any:
+        answer = endpoints("/readyz", {})
+        assert answer is not None
+        return answer[::2]
+
+    with anyio.fail_after(SECONDS):
+        async with Relay(LOOPBACK) as relay, Worker("alice", relay.url) as alice:
+            endpoints.of(alice, "127.0.0.1:1")
+            assert ready() == (200, b"ready\n")
+            page = endpoints("/status", {})
+            assert page is not None
+            assert json.loads(page[2])["name"] == "alice"
+            await relay.drain(0)
+            for member in list(relay.members.values()):
+                member.link.transport.abort()
+            await until(lambda: ready()[0] == 503)
+            assert ready() == (503, b"no relay is there\n")
+            await alice.drain(0)
+            assert ready() == (503, b"draining\n")
+
+
+async def test_a_worker_s_pages_have_a_port_of_their_own() -> None:
+    endpoints = Endpoints("open sesame")
+    with anyio.fail_after(SECONDS):
+        async with Worker("alice") as alice, pages(endpoints, LOOPBACK) as address:
+            endpoints.of(alice, address)
+            where = Worker("nobody")
+            where.address = address
+            found: Any = where
+            assert (await ask(found, "/healthz"))[0] == 200
+            assert (await ask(found, "/metrics"))[0] == 401
+            code, _, body = await ask(found, "/metrics", "Authorization: Bearer open sesame")
+            assert (code, values(body)["asyncsyft_worker_draining",]) == (200, 0)
+            with pytest.raises(LinkClosed, match="there are pages here, and nobody to talk to"):
+                async with asyncsyft.connect(f"ws://{address}"):
+                    pass

@@ -197,7 +197,7 @@ async def test_a_listening_worker_refuses_politely(changes: Any, reason: str) ->
 
 
 async def test_a_listening_worker_survives_who_hangs_up_or_says_nothing(monkeypatch: Any) -> None:
-    monkeypatch.setattr(peer_module.peer, "HANDSHAKE_TIMEOUT", 0.02)
+    monkeypatch.setattr(peer_module.hall, "HANDSHAKE_TIMEOUT", 0.02)
     async with town("direct", "alice") as made, bystander(made):
         async with scripted(await made.dial()) as mallory:
             mallory.transport.abort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any, List
 
 import anyio
@@ -12,6 +13,7 @@ from asyncsyft import relay as relay_module
 from asyncsyft import wire
 from asyncsyft.errors import LinkClosed
 from asyncsyft.identity import Grant
+from asyncsyft.peer import hall
 from asyncsyft.relay import Relay
 from asyncsyft.transport import memory_pair
 from tests.journeys.kit import SECONDS, bystander, town, until
@@ -128,10 +130,21 @@ async def test_a_hello_that_is_refused_is_told_why(said: bytes, reason: str) -> 
 
 async def test_a_hello_that_never_comes(monkeypatch: Any) -> None:
     async with town("memory", "alice") as made, bystander(made):
-        monkeypatch.setattr(relay_module.relay, "HANDSHAKE_TIMEOUT", 0.02)
+        monkeypatch.setattr(hall, "HANDSHAKE_TIMEOUT", 0.02)
         async with scripted(await made.dial()) as mallory:
             await mallory.ended.wait()
             assert isinstance(mallory.outcome, LinkClosed)
+
+
+async def test_a_crowd_that_says_no_hello_does_not_stay(monkeypatch: Any) -> None:
+    monkeypatch.setattr(hall, "UNGREETED", 3)
+    monkeypatch.setattr(hall, "AT_LEAST", 0.0)
+    async with town("memory", "alice") as made, bystander(made), AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(scripted(await made.dial())) for _ in range(5)]
+        await until(lambda: sum(one.ended.is_set() for one in crowd) == 2)
+        (first, *_) = left = [one for one in crowd if not one.ended.is_set()]
+        await first.hello("mallory")
+        assert not any(one.ended.is_set() for one in left)
 
 
 async def test_full_is_full() -> None:
@@ -233,7 +246,7 @@ async def test_who_seeks_a_life_is_told_when_it_comes_and_it_of_the_seeker() -> 
 
 
 async def test_a_crowd_is_presented_in_small_frames(monkeypatch: Any) -> None:
-    monkeypatch.setattr(relay_module.relay, "PEERS_TOGETHER", 3)
+    monkeypatch.setattr(relay_module.entering, "PEERS_TOGETHER", 3)
     monkeypatch.setattr(relay_module.member, "PEERS_TOGETHER", 3)
     async with town("memory") as made:
         relay = made.relay

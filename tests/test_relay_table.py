@@ -80,7 +80,7 @@ class Table(RuleBasedStateMachine):
         self.clock.start()
         self.relay = Relay()
         self.relay.slot = slot_class()
-        self.relay._admission = Doors()  # type: ignore[assignment]
+        self.relay.admission = Doors()  # type: ignore[assignment]
         self.here: List[Side] = []
         self.gone: Dict[int, Side] = {}
         self.pairs: Set[FrozenSet[int]] = set()  # who spoke or was presented: each may answer the other

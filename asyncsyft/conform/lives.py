@@ -108,15 +108,38 @@ async def another_life_than_the_hello_s(target: Target) -> None:
 
 @check
 async def resume_of_what_is_gone(target: Target) -> None:
-    """A resume that speaks of requests, in a conversation that the peer has not, is refused; a new one is opened."""
-    for asked, received in ((3, 0), (0, 3)):
-        async with target.link(resume=False) as probe:
-            probe.last_id = asked
-            probe.resume(received)
-            await probe.refuses(0)
-            probe.last_id = 0
-            probe.resume()
-            await probe.until(lambda: probe.resumed, "a resume in answer to a new one")
+    """A resume that speaks of requests that came or were answered is refused if the peer has not that conversation."""
+    async with target.link(resume=False) as probe:
+        probe.resume(3)
+        await probe.refuses(0)
+        probe.resume()
+        await probe.until(lambda: probe.resumed, "a resume in answer to a new one")
+
+
+@check
+async def resume_of_what_ended(target: Target) -> None:
+    """A resume that speaks of requests of a conversation that has ended is refused; a new one is opened."""
+    async with target.link() as probe:
+        await probe.run_program(Steps())
+        probe.send(frame(wire.GOODBYE, ["", ""]))
+        probe.ask(Steps(), number=2)
+        await probe.until(lambda: probe.refused or probe.ended, "a refusal, or the link closed")
+    async with target.link(resume=False, after=probe) as probe:
+        probe.last_id = 1  # asked, and answered, in the one that ended
+        probe.resume()
+        await probe.refuses(0)
+        probe.last_id = 0
+        probe.resume()
+        await probe.until(lambda: probe.resumed, "a resume in answer to a new one")
+
+
+@check
+async def resume_of_what_never_came(target: Target) -> None:
+    """A resume that speaks of requests that were asked, and of which none ever came, opens the conversation."""
+    async with target.link(resume=False) as probe:
+        probe.last_id = 3
+        probe.resume()
+        await probe.until(lambda: probe.resumed, "a resume in answer to the resume")
 
 
 @check

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 #: Requests of one peer that wait to be decided, and characters of a person's reason.
 MAX_WAITING, MAX_WHY = 32, 200
 
+ENDED = "the worker ended before it was decided"
+
 #: Told what became of a request: the array, or why not.
 Give = Callable[[Union[Array, Failure]], None]
 
@@ -79,6 +81,7 @@ class Releases:
         self.waiting: Dict[int, Wish] = {}
         self._judged: List[Wish] = []  # whose owner's function is being asked
         self._last = 0
+        self._is_closing = False
 
     # What is asked.
 
@@ -157,6 +160,9 @@ class Releases:
         if not waits:
             self._release(wish, "released")
             return
+        if self._is_closing:
+            self._fail(wish, Cancelled(ENDED))
+            return
         self._last += 1
         wish.number = self._last
         self.waiting[wish.number] = wish
@@ -223,10 +229,11 @@ class Releases:
             wish.is_open = False
 
     def close(self) -> None:
-        """The worker ends: what waits is not decided."""
+        """The worker ends: what waits, and what would, is not decided."""
+        self._is_closing = True
         for wish in self._open():
             self._withdraw(wish)
-            self._fail(wish, Cancelled("the worker ended before it was decided"))
+            self._fail(wish, Cancelled(ENDED))
 
     def _open(self) -> List[Wish]:
         return [*self.waiting.values(), *[wish for wish in self._judged if wish.is_open]]

@@ -17,7 +17,7 @@ from ..store import MAX_OBJECTS, Store
 from ..wire import MAX_ID
 from . import guarded, kept
 from .compiling import own
-from .finding import Heavy, IsPrivate, NeedsLoop, Poisoned, count_work, held, held_inputs, open_inputs
+from .finding import HEAVY_PROGRAM, Heavy, IsPrivate, NeedsLoop, Poisoned, count_work, held, held_inputs, open_inputs
 from .guarded import check_outs, prepared
 from .job import Job, raw_op, raw_outs
 from .plans import STEP_MEMORY, State, StoredPlan
@@ -245,7 +245,8 @@ def _call(job: Job, store: Store, step: Step, inline: bool) -> None:
     given = plan.given(open_inputs(job, rest), state)
     check_outs(plan, step)
     code, room = prepared(job, store, plan, given, inline)
-    registers = plan.run(code, given, room, None if inline else job.check_time)
+    long = not inline and (code.cost is None or code.cost > HEAVY_PROGRAM)  # else the time is looked at between calls
+    registers = plan.run(code, given, room, job.check_time if long else None)
     job.plan_steps += len(plan.data.steps)
     results = [own(registers[place]) for place in code.outputs]
     if code.cost is None:

@@ -93,7 +93,11 @@ async def pages(endpoints: Endpoints, address: str) -> AsyncIterator[str]:
 
 
 def _ready(told: Told) -> Answer:
-    return (503, _TEXT, b"draining\n") if told.draining else (200, _TEXT, b"ready\n")
+    if told.draining:
+        return 503, _TEXT, b"draining\n"
+    if isinstance(told, Worker) and not told.linked:
+        return 503, _TEXT, b"no relay is there\n"
+    return 200, _TEXT, b"ready\n"
 
 
 def _status(told: Told) -> Answer:

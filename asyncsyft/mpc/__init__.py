@@ -11,7 +11,7 @@ Where to read, from the ground up:
 - ``packing``, ``service``: gates as bytes; sessions at workers, over conversations.
 - ``joining``, ``outgoing``, ``ahead``: who takes part, what leaves for them, calls that are dealt before they are made.
 - ``watch``: what operations cost.
-- ``session``, ``tensor``, ``axes``, ``several``: what a driver's program writes.
+- ``session``, ``tensor``, ``operators``, ``axes``, ``several``: what a driver's program writes.
 """
 
 from .ahead import Like

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .address import join_address, split_address
 from .conversations import RESUME_GRACE
 from .greeting import HANDSHAKE_TIMEOUT, vouch
+from .hall import Hall
 from .peer import NoServer, Peer
 from .redial import Dial, Redialling, pauses
 from .road import DRIVER, RELAY, WORKER, Road
@@ -16,6 +17,7 @@ __all__ = [
     "RESUME_GRACE",
     "WORKER",
     "Dial",
+    "Hall",
     "NoServer",
     "Peer",
     "Redialling",

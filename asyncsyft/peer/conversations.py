@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Set
 
 import anyio
 
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 RESUME_GRACE = 5.0
 #: Conversations that are parked at once: beyond, the peers that come and go are not those that come back.
 MAX_PARKED = 1 << 14
+#: Lives, 8 bytes each, whose requests came here in a conversation that has ended: it is not gone on with.
+MAX_ENDED = 1 << 16
 
 
 class Conversations:
@@ -43,6 +45,7 @@ class Conversations:
         self._by_name: Dict[str, Conversation] = {}  # the latest of each name
         self.roads: Dict[Conversation, Road] = {}  # of those that are not parked
         self._parked: Dict[Conversation, object] = {}
+        self._ended: Set[bytes] = set()
         self.resumed = 0
         #: Told when a conversation has ended.
         self.on_ended: Callable[[Conversation], None] = lambda conversation: None
@@ -122,6 +125,8 @@ class Conversations:
         self._parked.pop(talk, None)
         if self.by_life.get(talk.theirs) is talk:
             del self.by_life[talk.theirs]
+            if talk.received and len(self._ended) < MAX_ENDED:
+                self._ended.add(talk.theirs)
             if self._by_name.get(talk.name) is talk:
                 del self._by_name[talk.name]
             talk.end(error)
@@ -237,13 +242,18 @@ class Conversations:
         if talk is not None and not talk.continues(resume):
             self.end(talk, WorkerLost(f"{talk.name} gave the conversation up"))
             talk = None
-        if talk is None and (resume.asked or resume.received):
+        if talk is None and self._was_given_up(resume):
             self._refuse(road, frame, f"{self.peer.name} gave the conversation up")
             return None
         talk = talk or self.open(info)
         if road.conversations.get(info.number) is not talk or not talk.generation:
             self.attach(talk, road, info)
         return talk
+
+    def _was_given_up(self, resume: Resume) -> bool:
+        """Whether a resume speaks of what there was here, and not only of what never came: that can be sent again."""
+        asked = resume.asked and (resume.mine in self._ended or len(self._ended) >= MAX_ENDED)
+        return bool(asked or resume.received or resume.seen)
 
     def _refuse(self, road: Road, frame: Frame, reason: str, code: str = UnknownPeer.__name__) -> None:
         road.link.send(Parcel(wire.REFUSED, 0, (0, code, reason)), frame.sender, frame.id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
 from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 
 import anyio
@@ -32,6 +31,7 @@ from ..waiting import Slot, slot_class
 from ..wire import ChunkOf, Frame, Parcel, PeerInfo, Program
 from .conversations import RESUME_GRACE, Conversations
 from .greeting import HANDSHAKE_TIMEOUT
+from .hall import Hall
 from .hearing import HANDLERS
 from .road import WORKER, Admit, Road
 
@@ -99,6 +99,7 @@ class Peer:
         #: Told when a peer is there that was not, or is again.
         self.on_joined: Callable[[Road, PeerInfo], None] = lambda road, info: None
         self._open_roads = 0
+        self._hall = Hall()
         self._drained: Optional[Slot[None]] = None
         self._ping_id = 0
 
@@ -130,14 +131,7 @@ class Peer:
         road = Road(transport, self.on_frame, self.slot, admit)
         assert road.challenge is not None
 
-        async def hurry() -> None:
-            with anyio.move_on_after(HANDSHAKE_TIMEOUT):
-                with suppress(AsyncSyftError):  # it ended before it said hello
-                    await road.greeted
-                return
-            road.link.abort(LinkClosed("no hello came"))
-
-        self.tasks.start_soon(hurry)
+        self.tasks.start_soon(self._hall.enter, road)
         road.link.send(Parcel(wire.CHALLENGE, 0, (wire.VERSION, road.challenge.public)))
         await self._run_road(road)
 

@@ -1,7 +1,7 @@
 """The crossing: lets peers in, reads the address of each frame, and passes it on.
 
-It reads headers and nothing else of what peers say to each other. It never pauses a sender: each destination has one
-outbox per sender, served in turn; credit bounds what they hold.
+It reads headers and nothing else of what peers say to each other. It pauses no sender for the sake of a destination:
+each has one outbox per sender, served in turn, and credit bounds what they hold.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import logging
 import os
 import ssl as tls
 import time
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set
 
 import anyio
 
 from .. import wire
-from ..errors import AsyncSyftError, LimitExceeded, LinkClosed, Refused, RemoteProtocolError, UnknownPeer
-from ..identity import Admission, Grant, Key
+from ..errors import LinkClosed, Refused, RemoteProtocolError, UnknownPeer
+from ..identity import Admission, Key
 from ..lifetime import Lifetime
-from ..limits import RelayLimits, told
+from ..limits import RelayLimits
 from ..link import HEARTBEAT, SILENCE, keep_alive
-from ..peer import DRIVER, HANDSHAKE_TIMEOUT, RELAY, join_address, split_address, vouch
+from ..peer import Hall, join_address, split_address
 from ..protocol import WINDOW
 from ..transport import Transport
 from ..waiting import Slot, slot_class
 from ..websocket import Door, ProcessRequest, listen
-from ..wire import Frame, Hello, Parcel, PeerInfo
-from .member import COUNTED, PEERS_TOGETHER, Member, Outbox
+from ..wire import Frame, Parcel
+from .entering import welcome
+from .member import COUNTED, Member, Outbox
 from .presence import Presence
 
 logger = logging.getLogger(__name__)
@@ -86,8 +87,9 @@ class Relay(Lifetime):
         self.draining = False
         self._ended = dict.fromkeys(("frames", *COUNTED), 0)  # what links that ended had counted
         self._links: List[Member] = []
+        self._hall = Hall()
         self._listen, self._ssl = listen, ssl
-        self._admission = admission or Admission(insecure=insecure)
+        self.admission = admission or Admission(insecure=insecure)
         self._process_request = process_request
         self._heartbeat, self._silence = heartbeat, silence
 
@@ -121,7 +123,7 @@ class Relay(Lifetime):
             await anyio.sleep(self._heartbeat)
             now = time.time()
             for member in list(self.members.values()):
-                if not self._admission.stands(member.grant, now):
+                if not self.admission.stands(member.grant, now):
                     logger.info("%s: its token is no longer good", member.link.transport.remote)
                     member.link.send(Parcel(wire.GOODBYE, 0, (Refused.__name__, "the token is no longer good")))
                     member.link.close(1008, "the token is no longer good")
@@ -176,7 +178,7 @@ class Relay(Lifetime):
         """Serve a transport until it ends."""
         member = Member(transport, self)
         self._links.append(member)
-        self._tasks.start_soon(self._hurry, member)
+        self._tasks.start_soon(self._hall.enter, member)
         member.link.send(Parcel(wire.CHALLENGE, 0, (wire.VERSION, member.challenge.public)))
         try:
             await member.link.run()
@@ -194,12 +196,6 @@ class Relay(Lifetime):
         if isinstance(member.link.error, RemoteProtocolError):
             who = f"{member.info.name} at " if member.info is not None else ""
             logger.warning("%s%s broke the protocol: %s", who, member.link.transport.remote, member.link.error)
-
-    async def _hurry(self, member: Member) -> None:
-        with anyio.move_on_after(HANDSHAKE_TIMEOUT):
-            await member.greeted
-            return
-        member.link.abort(LinkClosed("no hello came"))
 
     # Routing.
 
@@ -260,7 +256,7 @@ class Relay(Lifetime):
         """A frame for the relay. Raises: RemoteProtocolError."""
         message = wire.parse(frame)
         if frame.kind == wire.HELLO and member.info is None:
-            self._hello(member, message)
+            welcome(self, member, message)
         elif frame.kind == wire.SEEK and member.info is not None:
             self.presence.seek(member, message.lives)
         elif frame.kind == wire.PING:
@@ -269,49 +265,3 @@ class Relay(Lifetime):
             member.goodbye = message.reason
         elif frame.kind not in (wire.PONG, wire.REFUSED):
             raise RemoteProtocolError(f"a frame of kind {frame.kind} is not for a relay")
-
-    def _hello(self, member: Member, hello: Hello) -> None:
-        try:
-            member.grant = self._admit(member, hello)
-        except AsyncSyftError as error:
-            self.peers_refused += 1
-            logger.info("refused %s: %s", member.link.transport.remote, error)
-            member.link.send(Parcel(wire.GOODBYE, 0, (type(error).__name__, getattr(error, "message", str(error)))))
-            member.link.close(1008, "refused")
-            return
-        limits = {"limits": told(self.limits)}
-        info = PeerInfo(self.presence.number(), hello.name, hello.role, hello.incarnation, hello.key)
-        workers = self.presence.workers_for(member) if hello.role == DRIVER else []
-        me = PeerInfo(0, "relay", RELAY, self.incarnation, self.key.public)
-        welcome: Tuple[Any, ...] = (wire.VERSION, info.number, self.epoch, me, workers[:PEERS_TOGETHER], limits)
-        member.link.send(Parcel(wire.WELCOME, 0, welcome))
-        member.tell(workers[PEERS_TOGETHER:])
-        self.presence.join(member, info)
-        self.peers_joined += 1
-        member.greeted.set(None)
-
-    def _admit(self, member: Member, hello: Hello) -> Grant:
-        if self.draining:
-            raise LinkClosed("the relay ends")
-        grant = vouch(hello, member.challenge, self._admission, member.link.transport)
-        before = self.presence.namesake(hello)
-        if before is not None:
-            self._replace(before, hello)
-        if len(self.members) >= self.limits.max_peers:
-            raise LimitExceeded(f"there are {len(self.members)} peers already (max_peers)")
-        return grant
-
-    def _replace(self, before: Member, hello: Hello) -> None:
-        """The newer link of a peer wins, if it proved the key of the older one, which may be half open."""
-        assert before.info is not None
-        if not hello.key or before.info.key != hello.key:
-            raise Refused(f"the name {hello.name!r} is taken")
-        self.peers_replaced += 1
-        if before.info.incarnation == hello.incarnation:
-            before.link.abort(LinkClosed("a newer link of the same peer took its place"))
-        else:  # another process, which must not dial again and take the place back
-            reason = f"another process took the place of {hello.name}, with the same key"
-            before.link.error, before.link.on_message = LinkClosed(reason), lambda message: None
-            before.link.send(Parcel(wire.GOODBYE, 0, (Refused.__name__, reason)))
-            before.link.close(1008, "replaced")
-        self.presence.leave(before)

@@ -6,7 +6,7 @@ It knows dtype, shape and worker, and never the data; it does not know the ops (
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Protocol, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple, TypeVar
 
 from .. import program, tensor
 from ..compression import check_mode
@@ -102,14 +102,24 @@ class Handle:
 
     # What brings data or certainty back.
 
-    async def get(self, *, compression: Optional[str] = None, progress: Optional[Progress] = None) -> Array:
+    async def get(
+        self,
+        *,
+        compression: Optional[str] = None,
+        progress: Optional[Progress] = None,
+        on_wait: Optional[Callable[[List[str]], None]] = None,
+    ) -> Array:
         """The data, as an array of its own; ``progress(done, total)`` is told of the bytes of a large one.
 
         ``compression``: "auto", "always" or "never", in place of what the worker was told.
         Of private data, what its owner's policy lets out; if that asks a person, this waits for it, however long: who
-        gives up waiting withdraws the request.
+        gives up waiting withdraws the request. ``on_wait(labels)`` is told before, for one round trip, of which data.
         Raises: the error of the step that failed to make it, Refused by a policy, LinkError when the worker is lost.
         """
+        if on_wait is not None:
+            asks = await self._asks()
+            if asks:
+                on_wait(asks)
         recorder = self.recorder
         if not self.id or recorder.lost is not None:
             self.live_id()
@@ -129,6 +139,11 @@ class Handle:
             if isinstance(error, WorkerLost):
                 raise self.lost(error) from error
             raise
+
+    async def _asks(self) -> List[str]:
+        """The labels of the data that it depends on of which a person decides."""
+        private: Dict[str, str] = (await self.info()).get("private", {})
+        return [label for label, policy in private.items() if policy == "ask"]
 
     async def info(self) -> Dict[str, Any]:
         """What the worker knows of it (dtype, shape, bytes, name, tags); fills unknown dimensions of ``shape``.

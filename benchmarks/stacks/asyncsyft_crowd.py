@@ -30,7 +30,7 @@ def many_files() -> None:
 
 async def relay(ready: Ready) -> None:
     many_files()
-    async with asyncsyft.Relay("127.0.0.1:0") as here:
+    async with asyncsyft.Relay("127.0.0.1:0", max_per_address=10_000, max_new=10_000) as here:  # all are from here
         ready(here.port)
         await anyio.sleep_forever()
 

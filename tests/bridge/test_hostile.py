@@ -17,11 +17,11 @@ import syft as sy
 import torch
 from syft.exceptions import GetNotPermittedError
 from syft.generic.pointers.pointer_tensor import PointerTensor
-from syft.messaging.message import ObjectMessage, ObjectRequestMessage
+from syft.messaging.message import ObjectMessage, ObjectRequestMessage, TensorCommandMessage
 from syft.serde.msgpack import torch_serde
 
 import bridge
-from bridge import rebuilding
+from bridge import beside, rebuilding
 
 from .conftest import Process
 
@@ -57,6 +57,59 @@ def test_a_private_tensor_is_got_by_nobody_else(hook: Any, bob: Any, private: An
     with pytest.raises(GetNotPermittedError):
         bob._objects[private.id_at_location]
     assert torch.tensor([1.0]).send(bob).get().tolist() == [1]
+
+
+def commanded(hook: Any, bob: Any, name: str, target: Any, *args: Any, value: bool = True) -> Any:
+    """What the worker answers to any command at all."""
+    message = TensorCommandMessage.computation(name, target, args, {}, (sy.ID_PROVIDER.pop(),), value)
+    return beside.read(bob._recv_msg(beside.write(message, hook.local_worker)), hook.local_worker)
+
+
+REVEALING = [
+    *("__str__", "__repr__", "tolist", "numpy", "__add__", "sum", "copy", "clone", "get_child", "item", "__len__"),
+    *("__reduce__", "__class__", "__getattribute__", "__dict__", "get_class_attributes", "allow", "storage"),
+]
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("name", REVEALING)
+def test_steal_data_over_sockets(hook: Any, bob: Any, private: Any, name: str, value: bool) -> None:
+    """By any command on the id that is known: values come neither at once, nor under a new id."""
+    stolen = PointerTensor(location=bob, id_at_location=private.id_at_location, owner=hook.local_worker)
+    arguments = (1,) if name == "__add__" else ("child",) if name == "__getattribute__" else ()
+    made = sy.ID_PROVIDER.pop()
+    message = TensorCommandMessage.computation(name, stolen, arguments, {}, (made,), value)
+    said: Any = None
+    try:
+        said = beside.read(bob._recv_msg(beside.write(message, hook.local_worker)), hook.local_worker)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it tells nothing
+        assert not [word for word in ("73.2", "53.7") if word in str(error)]
+    assert said is None
+    with pytest.raises(Exception, match="^(?!.*(73.2|53.7))"):
+        PointerTensor(location=bob, id_at_location=made, owner=hook.local_worker).get()
+    assert torch.tensor([1.0]).send(bob).get().tolist() == [1]
+
+
+def test_lists_of_a_worker_show_nothing_private(hook: Any, bob: Any, private: Any) -> None:
+    for told in (bob.list_objects_remote(), bob.list_tensors_remote()):
+        assert "7., 8." in told
+        assert "(private)" in told
+        assert "73.2" not in told
+    for name in ("get_obj", "object_store.get_obj", "_get_msg"):
+        with pytest.raises(Exception, match="^(?!.*73.2)"):
+            assert commanded(hook, bob, name, "self", private.id_at_location) is None
+
+
+@pytest.mark.parametrize("name", ["load", "save", "from_file", "hub.load", "jit.load", "fork", "import_ir_module",
+    "set_num_threads", "set_default_dtype", "_C._jit_set_profiling_mode", "__loader__.get_data", "os.system",
+    "get_file_path", "serialization.load", "_import_dotted_name"])  # fmt: skip
+def test_functions_that_reach_the_machine(hook: Any, bob: Any, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "there"
+    path.write_bytes(b"a secret of the machine" * 9)
+    with pytest.raises(RuntimeError, match="not done for others|not a supported"):
+        commanded(hook, bob, f"torch.{name}", None, str(path))
+    assert path.read_bytes() == b"a secret of the machine" * 9
+    assert commanded(hook, bob, "torch.zeros", None, 2).tolist() == [0, 0]
 
 
 class Evil:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "fuzz"
@@ -28,7 +27,7 @@ LED_BY = [
 ]
 #: Seconds that one input may take before it counts as a hang; MB that a fuzzer may hold.
 HANG, MEMORY = 10, 2048
-#: Seconds that the fuzzers may take, in all; a run that is cut says so and fails.
+#: Seconds that one fuzzer may take; a run that is cut has too few inputs, and fails.
 LIMIT = 4 * 3600
 
 
@@ -47,20 +46,20 @@ def tell(line: str) -> None:
 
 
 def one(name: str, runs: int) -> None:
-    """Fuzz one target in this process, which ends with it."""
+    """Fuzz one target in this process, which ends with it; what decodes was imported under the fuzzer's eyes."""
     import atheris  # type: ignore[import-not-found,unused-ignore]
 
-    with atheris.instrument_imports(include=LED_BY):
-        from tests.fuzz import targets
     from tests.fuzz.seeds import seeds
+    from tests.fuzz.targets import TARGETS
 
-    target, found = targets.TARGETS[name], BUILD / name
+    target, found = TARGETS[name], BUILD / name
     corpus = found / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for seed in seeds()[name]:
         (corpus / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
     options = {
         "runs": runs,
+        "max_total_time": LIMIT,
         "max_len": target.longest,
         "len_control": 20,
         "timeout": HANG,
@@ -71,35 +70,49 @@ def one(name: str, runs: int) -> None:
     atheris.Fuzz()
 
 
-def child(name: str, runs: int) -> Ran:
-    began = time.monotonic()
-    command = [sys.executable, "-m", "tests.fuzz", "--one", name, "--runs", str(runs)]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False
-        )
-        said, failed = done.stdout.decode(errors="replace"), done.returncode != 0
-    except subprocess.TimeoutExpired as late:
-        said, failed = (late.output or b"").decode(errors="replace"), True
-    said = "".join(line for line in said.splitlines(True) if not line.startswith("INFO: Instrumenting"))
+def begin(name: str, runs: int) -> int:
+    """Fuzz one target in a process forked off this one, so that instrumenting is done once for all; its id."""
+    (BUILD / name).mkdir(parents=True, exist_ok=True)
+    process = os.fork()
+    if not process:
+        log = os.open(BUILD / name / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        try:
+            one(name, runs)
+        finally:
+            os._exit(1)  # the fuzzer ends the process itself, with 0
+    return process
+
+
+def ended(name: str, runs: int, seconds: float, status: int) -> Ran:
+    """How a target's run went, by what it wrote."""
+    said = (BUILD / name / "log").read_text(encoding="utf-8", errors="replace")
     counts = [int(count) for count in re.findall(r"^Done (\d+) runs in", said, re.MULTILINE)]
     inputs = counts[-1] if counts else max([0, *map(int, re.findall(r"^#(\d+)", said, re.MULTILINE))])
-    failed = failed or inputs < runs
-    return Ran(name, inputs, time.monotonic() - began, said[-6000:] if failed else "")
+    return Ran(name, inputs, seconds, said[-6000:] if status or inputs < runs else "")
 
 
 def fuzz(names: Sequence[str], runs: int, jobs: int) -> int:
     """Fuzz these targets, ``runs`` inputs in all at least, and show a table; 1 if something broke."""
-    from tests.fuzz.targets import TARGETS
+    import atheris
+
+    with atheris.instrument_imports(include=LED_BY):
+        from tests.fuzz.targets import TARGETS
 
     wanted = {name: TARGETS[name] for name in names or TARGETS}
     shares = sum(target.share for target in wanted.values())
-    with ThreadPoolExecutor(jobs) as pool:
-        jobs_done = [pool.submit(child, name, -(-runs * target.share // shares)) for name, target in wanted.items()]
-        ran: List[Ran] = [job.result() for job in jobs_done]
-    for result in ran:
-        rate = result.inputs / max(result.seconds, 1e-9)
-        row = f"{result.name:<20} {result.inputs:>10,} inputs {result.seconds:>7.1f} s {rate:>8,.0f} a second"
+    waiting = [(name, -(-runs * target.share // shares)) for name, target in wanted.items()]
+    under_way: Dict[int, Tuple[str, int, float]] = {}
+    ran: List[Ran] = []
+    while waiting or under_way:
+        while waiting and len(under_way) < jobs:
+            name, count = waiting.pop(0)
+            under_way[begin(name, count)] = name, count, time.monotonic()
+        process, status = os.wait()
+        name, count, began = under_way.pop(process)
+        ran.append(result := ended(name, count, time.monotonic() - began, status))
+        row = f"{name:<20} {result.inputs:>10,} inputs {result.seconds:>7.1f} s"
         tell(f"{row}  BROKE\n{result.broke}" if result.broke else row)
     total, broke = sum(result.inputs for result in ran), [result.name for result in ran if result.broke]
     tell(f"{'together':<20} {total:>10,} inputs  {'broke: ' + ', '.join(broke) if broke else 'nothing broke'}")
@@ -111,13 +124,9 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all, unless some are named")
     parser.add_argument("--runs", type=int, default=200_000, help="inputs, all targets together")
     parser.add_argument("--jobs", type=int, default=1, help="targets at once")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     told = parser.parse_args()
     if find_spec("atheris") is None:
         tell("SKIPPED: atheris is not installed here; it has wheels for Linux on x86_64")
-        return 0
-    if told.one:
-        one(told.targets[0], told.runs)
         return 0
     return fuzz(told.targets, told.runs, told.jobs)
 

@@ -125,7 +125,8 @@ def of_the_rest(found: Dict[str, List[bytes]]) -> None:
     about = [{"tags": ["a"]}, [["", "<f8", [3]]]]
     found["kept_record"].append(msgpack.packb(about))
     found["kept_file"] += [b"\x10\0\0\xff", bytes(range(64))]
-    entries = [["|u1", [3], 0], ["<f4", [2], 8]]
-    said = msgpack.packb([0, [["syft.message", b"root", 1, True, None, entries]], []])
-    large = msgpack.packb([0, [["syft.buffer", "|u1", [70000]], ["syft.message", b"root", 1, True, 4, [0]]], [0]])
-    found["bridge_message"] += [bytes((len(meta),)) + meta + b"abc".ljust(16, b"\0") for meta in (said, large)]
+    entries = [[3, 0], ["<f4", [2], 8]]
+    said = msgpack.packb([0, [["syft.message", b"root", 1, None, entries]], []])
+    large = msgpack.packb([0, [["syft.buffer", "|u1", [70000]], ["syft.message", b"root", 1, 4, [0]]], [0]])
+    told = msgpack.packb([0, [["syft.told", b"root", 1, None, [[True, *entries], [False, [0, 0]]]]], []])
+    found["bridge_message"] += [bytes((len(meta),)) + meta + b"abc".ljust(16, b"\0") for meta in (said, large, told)]

@@ -80,7 +80,7 @@ async def test_slow_loris(kind: str, road: str, monkeypatch: pytest.MonkeyPatch)
     async with town(road, "alice") as made, bystander(made) as honest:
         port = int(made.url.rsplit(":", 1)[1].strip("/"))
         monkeypatch.setattr(listening, "HANDSHAKE_TIMEOUT", 0.4)
-        for module in (greeting, "asyncsyft.peer.peer", "asyncsyft.relay.relay", "asyncsyft.worker"):
+        for module in (greeting, "asyncsyft.peer.peer", "asyncsyft.peer.hall"):
             target = module if isinstance(module, str) else module.__name__
             monkeypatch.setattr(f"{target}.HANDSHAKE_TIMEOUT", 0.4, raising=False)
         async with anyio.create_task_group() as slow:

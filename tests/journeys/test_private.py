@@ -16,6 +16,7 @@ import asyncsyft
 from asyncsyft import State, plan
 from asyncsyft.driver import Driver, RemoteWorker
 from asyncsyft.errors import Cancelled, LimitExceeded, Refused, SessionError, UnknownObject
+from asyncsyft.executor import sharing
 from asyncsyft.executor.releases import MAX_WAITING
 from asyncsyft.identity import Key, key_text
 from asyncsyft.privacy import Asked
@@ -109,6 +110,8 @@ async def test_the_owner_s_own_function() -> None:
             one.value[...] = 0
         if one.who == "mallory":
             raise ZeroDivisionError("what it raises is told to nobody")
+        if one.who == "eve":
+            raise SystemExit("which ends no worker")
         return True if one.rows >= 3 else "not so few"
 
     async with town("memory", "alice") as made, made.connect("lab") as driver:
@@ -122,12 +125,12 @@ async def test_the_owner_s_own_function() -> None:
             ("lab", "get", "alice/heights", 3, ("sum",), (2,)),
             ("lab", "get", "alice/heights", 0, ("getitem",), (2,)),
         ]
-        async with made.connect("mallory") as other:
-            with pytest.raises(
-                Refused, match=r"function failed \(ZeroDivisionError\)$|failed \(ZeroDivisionError\) "
-            ) as error:
-                await (await found(other)).sum().get()
-            assert "told to nobody" not in str(error.value)
+        for name, raised in (("mallory", "ZeroDivisionError"), ("eve", "SystemExit")):
+            async with made.connect(name) as other:
+                with pytest.raises(Refused, match=rf"function failed \({raised}\)") as error:
+                    await (await found(other)).sum().get()
+                assert "told to nobody" not in str(error.value)
+        await total.get()
 
 
 async def test_a_policy_that_is_none() -> None:
@@ -153,10 +156,11 @@ async def test_a_get_waits_for_a_person_and_the_rest_goes_on(road: str) -> None:
         alice = load(made, "ask")
         heights = await found(driver)
         got: Dict[str, Any] = {}
+        told: List[str] = []
 
         async def get(name: str, tensor: RemoteTensor) -> None:
             try:
-                got[name] = await tensor.get()
+                got[name] = await tensor.get(on_wait=told.extend)
             except Refused as error:
                 got[name] = error
 
@@ -166,7 +170,9 @@ async def test_a_get_waits_for_a_person_and_the_rest_goes_on(road: str) -> None:
         tasks.start_soon(get, "first", heights[0])
         await waits(alice, 2)
         mine = await driver["alice"].send(np.ones(2))
-        np.testing.assert_array_equal(await (mine + mine).get(), [2, 2])
+        assert told == ["alice/heights"] * 2
+        np.testing.assert_array_equal(await (mine + mine).get(on_wait=told.extend), [2, 2])
+        assert len(told) == 2
         assert (await (total + mine).info())["private"] == {"alice/heights": "ask"}
         assert got == {}
 
@@ -269,6 +275,22 @@ async def test_a_worker_that_ends_says_so_to_who_waits() -> None:
                     await waits(alice)
 
 
+async def test_a_worker_that_drains_waits_for_no_person() -> None:
+    async with town("memory", "alice") as made, made.connect() as driver:
+        alice = load(made, "ask")
+        heights = await found(driver)
+
+        async def get() -> None:
+            with pytest.raises(Cancelled, match="ended before it was decided"):
+                await heights.get()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get)
+            await waits(alice)
+            await alice.drain(60)
+        await get()
+
+
 async def test_a_move_waits_too(relayed: str) -> None:
     async with town(relayed, "alice", "bob") as made, made.connect() as driver:
         alice = load(made, "ask")
@@ -342,6 +364,27 @@ async def test_what_may_be_used_is_not_seen(road: str) -> None:
         with pytest.raises(Refused, match='"get" or "use"'):
             x.allow("carol", "everything")
             await bob.flush()
+
+
+async def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "MAX_GRANTS", 2)
+    monkeypatch.setattr(sharing, "MAX_SHARED", 2)
+    async with town("memory", "alice") as made, made.connect("bob") as bob:
+        (mine,) = await bob.wait_for("alice")
+        x, y, z = [await mine.send(np.ones(1)) for _ in range(3)]
+        x.allow("carol").allow("dave").allow("carol", "use")
+        y.allow("carol")
+        await bob.flush()
+        with pytest.raises(LimitExceeded, match="a tensor is shared with at most 2"):
+            x.allow("eve")
+            await bob.flush()
+        with pytest.raises(LimitExceeded, match="a driver shares at most 2 tensors"):
+            z.allow("carol")
+            await bob.flush()
+        y.delete()
+        z.allow("carol")
+        await bob.flush()
+        del x, z
 
 
 async def test_a_private_label_rides_along() -> None:

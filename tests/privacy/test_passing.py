@@ -414,7 +414,7 @@ Moves = st.lists(
 )
 
 
-@settings(max_examples=5 * settings.default.max_examples)
+@settings(max_examples=min(5 * settings.default.max_examples, 3000))
 @given(Moves)
 def test_what_has_a_degree_is_the_same_for_twins(moves: Any) -> None:
     pools: List[List[Private]] = [[private(one)] for one in TWINS]

@@ -22,8 +22,8 @@ from .roles import Dealing, Party, Run
 
 DIGIT = 4
 TABLE = np.dtype("<u2")
-#: Elements that are looked up at a time: what a lookup touches stays in the cache.
-BLOCK = 1 << 14
+#: Elements that are looked up at a time: what a lookup touches stays in the cache, and its tables fit one message.
+BLOCK = 15 << 10
 
 BELOW, EQUAL = "below", "equal"
 
@@ -45,13 +45,14 @@ def lookup(party: Party, wire: Wire, kind: str, bits: int, low: int = 0) -> Run:
     """``below`` (and ``equal``) of ``bits`` bits from bit ``low`` on, digit by digit; or ``equal`` alone."""
     count = digits_of(bits)
     delta = np.asarray(wire.delta).ravel()
-    tables = yield from party.dealt((count, delta.size), TABLE)
     nbytes = -(-delta.size // 8)
     below, equal = np.empty((count, nbytes), np.uint8), np.empty((count, nbytes), np.uint8)
     for start in range(0, delta.size, BLOCK):
-        piece = slice(start, start + BLOCK)
-        packed = slice(start // 8, start // 8 + -(-delta[piece].size // 8))
-        seen = np.right_shift(_with_one(tables[:, piece], party.first), _digits(delta[piece], count, bits, low))
+        piece = delta[start : start + BLOCK]
+        packed = slice(start // 8, start // 8 + -(-piece.size // 8))
+        tables = yield from party.dealt((count, piece.size), TABLE)
+        yield from party.rested(tables.nbytes)
+        seen = np.right_shift(_with_one(tables, party.first), _digits(piece, count, bits, low))
         # Bit 0 is the table's entry before delta's digit, bit 1 that of the digit itself.
         upper = np.right_shift(seen, 1)
         below[:, packed] = np.packbits((upper & 1).astype(np.uint8), axis=1)
@@ -78,11 +79,14 @@ def _digits(values: Ring, count: int, bits: int, low: int) -> Any:
     return out
 
 
-def deal_lookup(dealer: Dealing, wire: Wire, kind: str, bits: int, low: int = 0) -> Planes:
+def deal_lookup(dealer: Dealing, wire: Wire, kind: str, bits: int, low: int = 0) -> Run:
     mask = np.asarray(wire.mask).ravel()
     count = digits_of(bits)
-    digits = _digits(mask, count, bits, low)
-    dealer.deal(np.left_shift(TABLE.type(1), digits, dtype=TABLE) - TABLE.type(1), xor=True)
+    for start in range(0, mask.size, BLOCK):
+        tables = np.left_shift(TABLE.type(1), _digits(mask[start : start + BLOCK], count, bits, low), dtype=TABLE)
+        dealer.deal(np.subtract(tables, TABLE.type(1), out=tables), xor=True)
+        yield from dealer.passed_on()
+        yield from dealer.rested(tables.nbytes)
     return Planes(count, -(-mask.size // 8))
 
 

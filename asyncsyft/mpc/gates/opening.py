@@ -67,7 +67,7 @@ def check_product(machine: Any, x: Any, y: Any, kind: str) -> None:
     """Raises: SessionError if there is no room for the result, ValueError for shapes that do not fit."""
     shapes = [value.mask.shape for value in (x, y)]
     if kind == "mul":
-        machine.check(np.broadcast_shapes(*shapes))
+        machine.check(shapes[0] if shapes[0] == shapes[1] else np.broadcast_shapes(*shapes))
     else:
         machine.check(ring.matmul_shape(*shapes))
 

