@@ -79,6 +79,8 @@ class Space:
         self.offers: Dict[Tuple[bytes, bytes], Outcome] = {}
         #: What the owner is called, once others may have something of it.
         self.owner = ""
+        #: Whether it said so in a sealed conversation.
+        self.sealed = False
         #: Bytes of what is held, on offer or expected.
         self.nbytes = 0
         self._lock = threading.Lock()

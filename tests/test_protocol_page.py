@@ -19,7 +19,8 @@ from asyncsyft.relay import member
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "protocol.md").read_text("utf-8")
-FOUND = SimpleNamespace(MAX_FOUND=job.MAX_FOUND)  # another name of that module is also a name of the wire
+# Another name of that module is also a name of the wire.
+FOUND = SimpleNamespace(MAX_FOUND=job.MAX_FOUND, MAX_QUERY=job.MAX_QUERY)
 MODULES = (wire, protocol, program, tensor, store, FOUND, steps, moves, link, peer, conversations, relay, member)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any, Dict, List, Optional
 
@@ -10,6 +11,8 @@ import click
 
 from ..privacy import control
 from .running import sentence
+
+_PLAIN = re.compile(r"[\w.@+-]+")
 
 
 def _worker(command: Any) -> Any:
@@ -108,7 +111,10 @@ def _only() -> str:
 
 
 def _who(one: Dict[str, Any]) -> str:
-    return f"{one['who']} ({one['key']})" if one["key"] else one["who"]
+    """Who asks: a name that could be taken for more is quoted, and of a key in the clear a relay could be lying."""
+    name: str = one["who"] if _PLAIN.fullmatch(one["who"]) else repr(one["who"])
+    said = "" if one["sealed"] else ", not sealed"
+    return f"{name} ({one['key']}{said})" if one["key"] else name
 
 
 def _when(one: Dict[str, Any]) -> str:

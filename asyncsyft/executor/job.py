@@ -18,8 +18,8 @@ from ..wire import MAX_ID, Failure
 MAX_TEXT = 1000
 #: Seconds for an element that a step touches, at the very least: a tenth of what it takes on most machines.
 FASTEST = 1e-10
-#: Objects that one search gives.
-MAX_FOUND = 1024
+#: Objects that one search gives, and texts that it asks for.
+MAX_FOUND, MAX_QUERY = 1024, 64
 
 
 class Job:

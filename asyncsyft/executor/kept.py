@@ -1,6 +1,7 @@
 """What programs do with what their worker keeps beyond the life of a driver: name, find again, change, forget.
 
-It belongs to whoever proves the same lasting key, or, for those without one, bears the same name.
+It belongs to whoever proves the same lasting key, or, for those without one, bears the same name. In the clear it is a
+relay that says who has which key: what was kept in a sealed conversation is found in sealed ones alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MAX_ABOUT, MAX_MARK, MAX_MARKS = 1 << 16, 64, 16
 def owner_of(conversation: Conversation) -> bytes:
     """Who the far end is in all of its lives: its key if it has a lasting one, else its name."""
     if conversation.key and conversation.their_can.get("lasting") is True:
-        return b"key " + conversation.key
+        return (b"key " if conversation.seal is None else b"sealed ") + conversation.key
     return b"name " + conversation.name.encode()
 
 

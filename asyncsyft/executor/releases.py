@@ -53,7 +53,8 @@ class Wish:
         array = self.value.array.view()
         array.flags.writeable = False
         count = guard.count(label)
-        return Asked(talk.name, talk.key, self.what, label, guard.labels, guard.how, count, array)
+        sealed = talk.seal is not None
+        return Asked(talk.name, talk.key, self.what, label, guard.labels, guard.how, count, array, sealed)
 
     def describe(self) -> Dict[str, Any]:
         """For the person who decides: plain values, and not the data."""
@@ -62,6 +63,7 @@ class Wish:
             "id": self.number,
             "who": talk.name,
             "key": fingerprint(talk.key) if talk.their_can.get("lasting") is True else "",
+            "sealed": talk.seal is not None,
             "what": self.what,
             "since": self.since,
             "labels": sorted(guard.labels),

@@ -41,7 +41,7 @@ def run(job: Job, store: Store, inline: bool) -> bool:
     Not for here is what only the loop can do, and inline also heavy work.
     """
     space, steps, values, cancelled, short = job.space, job.steps, job.values, job.cancelled, _SHORT
-    objects, poisons, pending, count = space.objects, space.poisons, space.pending, len(steps)
+    objects, poisons, things, pending, count = space.objects, space.poisons, space.things, space.pending, len(steps)
     room, grown = store.room(space), 0
     index = job.index
     while index < count:
@@ -70,6 +70,7 @@ def run(job: Job, store: Store, inline: bool) -> bool:
                         and 0 < out <= MAX_ID
                         and out not in objects
                         and out not in poisons
+                        and out not in things
                         and len(objects) < MAX_OBJECTS
                     ):
                         result = short[op](a, b)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import LimitExceeded, Refused
-from ..identity import key_text
+from ..identity import KEY, key_text
 from ..keeping import Keepable, Key
 from ..privacy import Guard, Held, Private, public
 from ..program import MAX_NAME, Step
@@ -13,7 +13,7 @@ from ..protocol import Conversation
 from ..store import Space, Title
 from ..wire import Failure
 from . import kept, telling
-from .job import Job
+from .job import MAX_QUERY, Job
 
 if TYPE_CHECKING:
     from .lanes import Executor
@@ -38,8 +38,10 @@ class Match(NamedTuple):
 def search(executor: Executor, job: Job, step: Step) -> None:
     """Aliases for what bears the name or the tags."""
     wanted, base, most, owner = (step.params.get(name) for name in ("query", "base", "most", "owner"))
-    if type(wanted) is not list or any(type(tag) is not str for tag in wanted):
-        raise Refused("a query is a list of texts")
+    if type(wanted) is not list or any(type(tag) is not str or len(tag) > MAX_NAME for tag in wanted):
+        raise Refused(f"a query is a list of texts, of at most {MAX_NAME} characters")
+    if len(wanted) > MAX_QUERY:  # each is written down
+        raise LimitExceeded(f"a query has at most {MAX_QUERY} texts")
     base, most = job.check_free(base, most)
     matches = [*([] if owner is not None else _known(executor, job, wanted)), *_shared(executor, job, wanted, owner)]
     told: List[Dict[str, Any]] = []
@@ -75,10 +77,10 @@ def _known(executor: Executor, job: Job, wanted: List[str]) -> List[Match]:
 
 def _shared(executor: Executor, job: Job, wanted: List[str], owner: Any) -> Iterator[Match]:
     """What other drivers let this one have, or the one of them that it names."""
-    names = _names(job.conversation)
     for space in list(executor.store.spaces.values()):
         if not space.grants or space is job.space or owner not in (None, space.owner):
             continue
+        names = _names(job.conversation, space.sealed)
         for number, grants in list(space.grants.items()):
             right = next((grants[name] for name in names if name in grants), "")
             value, title = space.tensor(number), space.titles.get(number, _UNTITLED)
@@ -86,8 +88,14 @@ def _shared(executor: Executor, job: Job, wanted: List[str], owner: Any) -> Iter
                 yield Match(_lent(space, number, value, title) if right == USE else value, title, owner=space.owner)
 
 
-def _names(conversation: Conversation) -> List[str]:
-    return [conversation.name, *([key_text(conversation.key)] if conversation.key else [])]
+def _names(conversation: Conversation, sealed: bool) -> List[str]:
+    """As what a driver is allowed things; ``sealed``: that was said so, and of keys no relay is believed.
+
+    Whoever is called what a key is has not proved that key.
+    """
+    names = [] if conversation.name.startswith(KEY) else [conversation.name]
+    has_key = conversation.key and (conversation.seal is not None or not sealed)
+    return [*names, key_text(conversation.key)] if has_key else names
 
 
 def _lent(space: Space, number: int, value: Held, title: Title) -> Held:
@@ -109,7 +117,7 @@ def allow(executor: Executor, job: Job, step: Step) -> None:
     grants = job.space.grants.setdefault(number, {})
     if to not in grants and len(grants) >= MAX_GRANTS:
         raise LimitExceeded(f"a tensor is shared with at most {MAX_GRANTS}")
-    grants[to], job.space.owner = right, job.conversation.name
+    grants[to], job.space.owner, job.space.sealed = right, job.conversation.name, job.conversation.seal is not None
     job.space.titles.setdefault(number, _UNTITLED)
     executor.releases.note(job, job.index, "allow", value, to=to, right=right, outcome="done", careless=True)
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from .admission import Admission, Grant
 from .files import Path
-from .forms import authority_text, fingerprint, key_text, matches, parse_authority, parse_key
+from .forms import KEY, authority_text, fingerprint, key_text, matches, parse_authority, parse_key
 from .keys import Challenge, Key, prove
 from .known import KnownPeers, known_peers
 from .revoked import Revoked, revoke
 from .tokens import Authority, Token, check_token, read_token
 
 __all__ = [
+    "KEY",
     "Admission",
     "Authority",
     "Challenge",

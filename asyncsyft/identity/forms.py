@@ -12,17 +12,18 @@ MAX_NAME = 256
 #: What a peer may be that comes in.
 ROLES = ("driver", "worker")
 
-_KEY, _AUTHORITY = "x25519:", "ed25519:"
+#: How the text of a public key begins, of a peer and of an authority.
+KEY, _AUTHORITY = "x25519:", "ed25519:"
 
 
 def key_text(public: bytes) -> str:
     """A peer's public key as a text: ``x25519:`` and 43 characters. Raises: ValueError unless it has 32 bytes."""
-    return _text(_KEY, public)
+    return _text(KEY, public)
 
 
 def parse_key(text: str) -> bytes:
     """The opposite of ``key_text``. Raises: ValueError."""
-    return _parse(_KEY, text)
+    return _parse(KEY, text)
 
 
 def authority_text(public: bytes) -> str:

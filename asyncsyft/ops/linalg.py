@@ -192,9 +192,17 @@ def _svdvals_rule(x: Spec, /) -> Spec:
     return Spec(dt.real_of(dt.floating(x.dtype)), (*stack, least(rows, columns)))
 
 
+def _bounded(x: Array) -> Array:
+    """The array as floats: with an infinite entry some of LAPACK's builds would look for its vectors for ever."""
+    matrix = floats(x)
+    if not np.isfinite(matrix).all():
+        raise np.linalg.LinAlgError("it does not converge: entries are infinite, or not numbers")
+    return matrix
+
+
 def _svd(x: Array, /, *, full_matrices: object = True) -> Tuple[Any, ...]:
     matrices(x.shape)
-    return tuple(np.linalg.svd(floats(x), check.boolean(full_matrices, "full_matrices")))
+    return tuple(np.linalg.svd(_bounded(x), check.boolean(full_matrices, "full_matrices")))
 
 
 def _svd_rule(x: Spec, /, *, full_matrices: object = True) -> Tuple[Spec, Spec, Spec]:
@@ -238,7 +246,7 @@ def _matrix_rank_rule(x: Spec, /, *, rtol: object = None) -> Spec:
 
 def _pinv(x: Array, /, *, rtol: object = None) -> Any:
     matrices(x.shape)
-    matrix = floats(x)
+    matrix = _bounded(x)
     return np.linalg.pinv(matrix, _tolerance(x, rtol, matrix.dtype))
 
 

@@ -24,6 +24,7 @@ class Audit:
     def __init__(self, path: str) -> None:
         self.path = path
         self._file: Optional[int] = None
+        self._torn = False  # the last line ends in its middle
         self._wake: Optional[anyio.Event] = None
         self._open()
 
@@ -36,7 +37,10 @@ class Audit:
         """Write a line; ``decided``: it says that private data left, or did not. Raises: OSError if it cannot."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now.replace("+00:00", "Z"), **what}, separators=(",", ":")).encode() + b"\n"
-        if os.write(self._current(), line) < len(line):
+        line = b"\n" + line if self._torn else line
+        written = os.write(self._current(), line)
+        self._torn = written < len(line)
+        if self._torn:
             raise OSError(f"the disk of {self.path} is full")
         if decided and self._wake is not None:
             self._wake.set()

@@ -95,8 +95,10 @@ async def _answer(stream: SocketStream, answer: Callable[[Said], Said]) -> None:
         with anyio.move_on_after(LINE_TIMEOUT):
             try:
                 said = json.loads(await _line(stream))
+                if type(said) is not dict:
+                    raise ValueError("what is said is an object of JSON")
                 answered = answer(said)
-            except (KeyError, ValueError, TypeError) as error:
+            except (KeyError, ValueError, TypeError, RecursionError) as error:
                 answered = {"error": str(error.args[0] if error.args else error)}
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return

@@ -13,10 +13,14 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..tensor import DType
 from .guard import OPAQUE, ROWS, SUMS, Guard, Held, Interval, Private, history, merged, together
 
-#: By how much, at most, rows may be multiplied as a whole, and how often: by a power of two, so that nothing rounds.
-LARGEST_SCALE, MAX_SCALED = 2.0**16, 4
+#: By how much, at most, rows may be multiplied as a whole: by a power of two, so that nothing rounds.
+LARGEST_SCALE = 2.0**16
+#: How often, by the bytes of a float, the factors of a product taken together: past the range of the dtype small ones
+#: would be 0, or large ones infinite, and a sum hold the largest row alone.
+MAX_SCALED = {4: 1, 8: 4}
 
 _BY_ELEMENT = """
     abs bitwise_invert ceil conj floor imag isfinite isinf isnan logical_not negative positive real round sign signbit
@@ -92,10 +96,19 @@ def _width(guards: Sequence[Guard]) -> int:
     return sum(widths.values())
 
 
-def _degrees(guards: Sequence[Guard]) -> int:
-    """The degree of a product of rows; 0 if it is too high, or one of them has none."""
+def _degrees(guards: Sequence[Guard], dtype: DType) -> int:
+    """The degree of a product of rows; 0 if it is too high, one of them has none, or it may leave its dtype's range.
+
+    Integers wrap, and so do their sums alike.
+    """
     total = sum([guard.degree for guard in guards])
-    return total if total <= 2 and all(guard.degree for guard in guards) else 0
+    fits = dtype.kind != "f" or _scaled(guards) <= MAX_SCALED.get(dtype.itemsize, -1)
+    return total if fits and total <= 2 and all(guard.degree for guard in guards) else 0
+
+
+def _scaled(guards: Sequence[Guard]) -> int:
+    """How often the factors of a product were multiplied."""
+    return sum([guard.scaled for guard in guards])
 
 
 def _private_rows(values: Sequence[Held]) -> List[Private]:
@@ -125,20 +138,26 @@ def _elementwise(op: str, values: Sequence[Held], params: Mapping[str, Any], res
 def _bent(op: str, values: Sequence[Held], rows: List[Private], result: Any) -> Tuple[int, int]:
     """The degree after an op by element, and how often the rows were multiplied; (0, 0) for what is no polynomial."""
     guards = [value.guard for value in rows]
-    scaled = max([guard.scaled for guard in guards])
-    if result.dtype.kind != "f" or any(value.dtype.itemsize > result.dtype.itemsize for value in rows):
+    if result.dtype.kind != "f" or any(_is_cut(value.dtype, result.dtype) for value in rows):
         return 0, 0
     if len(rows) == len(values):
         if op in ("astype", "positive", "negative", "conj"):
-            return guards[0].degree, scaled
-        if op == "square":
-            return _degrees([guards[0], guards[0]]), scaled
-        return (_degrees(guards), scaled) if op == "multiply" else (0, 0)
+            return guards[0].degree, guards[0].scaled
+        factors = [guards[0], guards[0]] if op == "square" else guards
+        return (_degrees(factors, result.dtype), _scaled(factors)) if op in ("square", "multiply") else (0, 0)
     if op == "multiply" or (op == "divide" and rows[0] is values[0]):
         (other,) = [value for value in values if value is not rows[0]]
-        if type(other) is not Private and _is_scale(other) and scaled < MAX_SCALED:
-            return guards[0].degree, scaled + 1
+        scaled = guards[0].scaled + 1
+        if type(other) is not Private and _is_scale(other) and scaled <= MAX_SCALED.get(result.dtype.itemsize, 0):
+            return guards[0].degree, scaled
     return 0, 0
+
+
+def _is_cut(dtype: DType, wanted: DType) -> bool:
+    """Whether another dtype rounds what is large; of 8 bytes only integers beyond 2**53."""
+    if dtype.kind == "f" or dtype.itemsize > 4:
+        return dtype.itemsize > wanted.itemsize
+    return dtype.itemsize >= wanted.itemsize
 
 
 def _is_scale(value: Any) -> bool:
@@ -165,9 +184,10 @@ def _fold(op: str, values: Sequence[Held], params: Mapping[str, Any], result: An
     if axis in axes:
         if op not in SUMMING:
             return None
+        if SUMMING[op] > 1:
+            degree = _degrees([x.guard] * SUMMING[op], result.dtype)
         # Another dtype cuts off or rounds each entry.
-        degree = 0 if params.get("dtype") is not None else degree * SUMMING[op]
-        return Found(None, degree if degree <= 2 else 0)
+        return Found(None, degree if SUMMING[op] and params.get("dtype") is None else 0)
     kept = params.get("keepdims") is True
     return Found(axis if kept else axis + sum([other > axis for other in axes]))
 
@@ -183,7 +203,7 @@ def _matmul(op: str, values: Sequence[Held], params: Mapping[str, Any], result: 
     left, right = map(_axis_of_rows, values)
     within = -len(two.shape)  # the axis of the second that meets the last of the first
     if left == -1 and right == within:
-        return Found(None, _degrees([value.guard for value in _private_rows(values)]))
+        return Found(None, _degrees([value.guard for value in _private_rows(values)], result.dtype))
     if left == -1 or right == within or (left is not None and right is not None):
         return None
     if left is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Protocol, Tuple, Union
 
@@ -20,7 +21,8 @@ class Asked(NamedTuple):
     ``who``: the name of the driver, ``key`` its public key (empty without one), ``what`` it wants: "get", "move".
     ``label``: the data whose policy is asked, ``labels`` all that the value depends on. ``how``: the last ops by which
     it came about. ``rows``: how many rows of that data were added up in it, 0 if it is not made of sums. ``value`` is
-    the array itself, read-only.
+    the array itself, read-only. ``sealed``: the driver has that key for certain, and nobody on the way sees the answer;
+    else it is as the relay says, if there is one.
     """
 
     who: str
@@ -31,6 +33,7 @@ class Asked(NamedTuple):
     how: Tuple[str, ...]
     rows: int
     value: Array
+    sealed: bool = False
 
     @property
     def dtype(self) -> DType:
@@ -161,7 +164,7 @@ def policy_of(release: Release) -> Policy:
             raise ValueError(f"{release!r}: {word} needs the least number of rows, as {word}:100")
         return _COUNTED[word](int(rest))
     if colon and word and rest.isidentifier():
-        return Function(_imported(word, rest), release)
+        return Function(_imported(word, rest), f"{os.path.basename(word)}:{rest}")  # where it lies is nobody's business
     raise ValueError(
         f"{release!r} is no policy: never, ask, aggregate:100, training:100, always, or module:function of your own"
     )

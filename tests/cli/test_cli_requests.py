@@ -179,12 +179,17 @@ async def test_what_is_not_understood_is_answered(tmp_path: Path) -> None:
                 ({"do": "dance", "id": 1}, "not understood: 'dance'"),
                 ({"do": "show"}, "a request has a number"),
                 ({"do": "show", "id": 7}, "no request 7 waits at alice"),
+                ([], "an object"),
+                ("list", "an object"),
                 ({"do": "list", "x": "y" * (control.MAX_LINE + 10)}, "a line is at most|ended the call|reset|Broken"),
             ):
                 with pytest.raises((ValueError, OSError), match=problem):
                     await anyio.to_thread.run_sync(control.ask, path, said)
             async with await anyio.connect_unix(path) as stream:
                 await stream.send(b"no json\n")
+                assert b"error" in await stream.receive()
+            async with await anyio.connect_unix(path) as stream:
+                await stream.send(b"[" * 50_000 + b"\n")
                 assert b"error" in await stream.receive()
             assert await anyio.to_thread.run_sync(control.ask, path, {"do": "list"}) == {
                 "worker": "alice",

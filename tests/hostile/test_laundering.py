@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List
 
 import numpy as np
@@ -11,8 +12,10 @@ import asyncsyft
 from asyncsyft import State, plan
 from asyncsyft.driver import RemoteWorker
 from asyncsyft.errors import AsyncSyftError, SessionError
+from asyncsyft.identity import Challenge, Key, key_text
 from asyncsyft.remote import RemoteTensor
 from tests.journeys.kit import Town, bystander, town
+from tests.journeys.test_sealed import KEYS, PINS, place
 
 pytestmark = pytest.mark.anyio
 
@@ -202,3 +205,41 @@ async def test_what_is_told_of_it_is_its_form() -> None:
         for convert in (bool, float, int):
             with pytest.raises(TypeError):
                 convert(x)
+
+
+async def test_a_name_that_looks_like_a_key_is_no_key() -> None:
+    """What is allowed to who holds a key is not found by who is only called what the key is."""
+    key = Key.new()
+    text = key_text(key.public)
+    async with town("memory", "alice") as made, made.connect("victim") as victim:
+        (worker,) = await victim.wait_for("alice")
+        x = (await worker.send(PRIVATE, name="x")).allow(text)
+        await victim.flush()
+        async with made.connect(text) as mallory, made.connect("carol", key=key) as carol:
+            assert await (await mallory.wait_for("alice"))[0].search("x") == []
+            assert len(await (await carol.wait_for("alice"))[0].search("x")) == 1
+        x.delete()
+
+
+async def test_what_was_said_sealed_is_not_told_in_the_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that says of somebody that it has another's key gets nothing that is kept for that key, or allowed it."""
+    stolen = Key.new()
+    stolen.public = KEYS["me"].public
+    monkeypatch.setattr(Challenge, "check", lambda *_: None)  # the relay's: it lets in whom it likes
+    async with place() as made:
+        await made.worker("alice", known_peers=None, keep=tmp_path / "kept")
+        async with made.driver(key=KEYS["other"], name="other") as other:
+            (worker,) = await other.wait_for("alice")
+            lent = (await worker.send(PRIVATE, name="lent")).allow(PINS["me"])
+            await other.flush()
+            async with made.driver() as driver:
+                (worker,) = await driver.wait_for("alice")
+                await worker.send(PRIVATE, name="kept")
+                await driver.flush()
+            async with made.driver() as driver:
+                (worker,) = await driver.wait_for("alice")
+                assert [len(await worker.search(name)) for name in ("kept", "lent")] == [1, 1]
+            async with made.driver(key=stolen, known_peers=None) as mallory:
+                (worker,) = await mallory.wait_for("alice")
+                assert [await worker.search(name) for name in ("kept", "lent")] == [[], []]
+            lent.delete()

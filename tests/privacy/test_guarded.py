@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, List
 
 import anyio
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from asyncsyft import ops
+from asyncsyft.cli.requests import _who
 from asyncsyft.executor import guarded
 from asyncsyft.executor.plans import State
+from asyncsyft.identity import Key, fingerprint
 from asyncsyft.ops import Spec
 from asyncsyft.privacy import Private, guard_of, passed, policy_of, public
 from asyncsyft.privacy.guard import SUMS
@@ -149,6 +152,19 @@ def test_an_op_that_fails_because_of_the_values_does_not_fail() -> None:
     assert codes(made.send(["get", 0, [2]])) == {0: "Refused"}
 
 
+@pytest.mark.parametrize("step", [["linalg.svd", [7, 8, 9], [1]], ["linalg.pinv", 7, [1]]])
+@pytest.mark.parametrize("entry", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", "<c8", "<c16"])
+def test_no_value_keeps_a_worker_busy_for_ever(step: List[Any], entry: float, dtype: str) -> None:
+    """There are builds of LAPACK that never come back from a 3 by 3 matrix with an infinite entry."""
+    array = np.array([[-1, 0, -1], [1, -1, 0], [entry, 0, -1]], dtype)
+    made = room(array=array)
+    assert why(made.send(step)) == []
+    assert np.isnan(held(made, 7)[0]).all()
+    made.put(2, array)
+    assert codes(made.send([step[0], 20 if step[0] == "linalg.pinv" else [20, 21, 22], [2]])) == {0: "OpFailed"}
+
+
 @pytest.mark.parametrize(
     "step",
     [
@@ -190,6 +206,45 @@ def test_no_other_way_out() -> None:
     assert "4." not in str(why(asked))
     assert not made.space.objects.keys() - {2, 3}
     assert set(codes(asked)) == set(range(8))
+
+
+def test_nothing_is_written_over_private_data() -> None:
+    """Neither by a step that takes the short way nor by another: its title and its grants are its own."""
+    made = room()
+    made.put(2, X)
+    for step in (["add", 1, [2, 2]], ["add", 1, [2, 2], {}], ["negative", 1, [2]]):
+        assert codes(made.send(step)) == {0: "Refused"}
+        assert 1 not in made.space.objects
+    (told,) = [value for _, value in made.send(["info", 0, [1]]).values]
+    assert set(told["private"]) == {"bob/x"}
+
+
+def test_a_query_is_bounded() -> None:
+    """It is written down."""
+    made = room()
+    for query, code in ((["x"] * 64, None), (["x"] * 65, "LimitExceeded"), (["y" * 257], "Refused")):
+        asked = made.send(["search", 0, [], {"query": query, "base": 9, "most": 1}])
+        assert codes(asked).get(0) == code
+
+
+def test_a_key_that_a_relay_speaks_of_is_shown_as_such() -> None:
+    made = room("ask")
+    talk = made.pair.far
+    talk.name, talk.key, talk.their_can = "lab", Key.new().public, {"lasting": True}
+    made.send(["get", 0, [1]])
+    (wish,) = made.executor.releases.waiting.values()
+    assert not wish.asked("bob/x").sealed
+    assert _who(wish.describe()) == f"lab ({fingerprint(talk.key)}, not sealed)"
+    talk.seal = object()  # type: ignore[assignment]
+    assert wish.asked("bob/x").sealed
+    assert _who(wish.describe()) == f"lab ({fingerprint(talk.key)})"
+
+
+@pytest.mark.parametrize("name", ["lab (SHA256:abc)", "lab  get  bob/x", "lab\x1b[2J\n"])
+def test_a_name_is_not_taken_for_more(name: str) -> None:
+    told = _who({"who": name, "key": "", "sealed": True})
+    assert told == repr(name)
+    assert told.isprintable()
 
 
 def test_a_move_that_is_refused_is_refused_at_the_other_end_too() -> None:
@@ -352,3 +407,11 @@ def test_sums_that_are_counted_hold_every_row(name: str) -> None:
         if guard.form == SUMS:
             assert name in SUMMING or name == "matmul"
             assert guard.count("bob/x") == max(a.shape[0] for a in arrays if a.ndim)
+
+
+def test_where_an_owner_s_function_lies_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text("def release(asked):\n    return False\n")
+    text = f"{tmp_path / 'rules.py'}:release"
+    assert policy_of(text).text == "rules.py:release"
+    ((_, told),) = room(text).send(["info", 0, [1]]).values
+    assert told["private"] == {"bob/x": "rules.py:release"}

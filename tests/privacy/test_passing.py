@@ -116,6 +116,8 @@ def test_columns_may_be_chosen_turned_and_scaled() -> None:
     "bent",
     [
         lambda: do("add", x(), 1e16),  # rounds
+        lambda: do("astype", x("i4"), dtype="<f4"),  # rounds beyond 2**24
+        lambda: do("astype", x("u4"), dtype="<f4"),
         lambda: do("add", x(), x()),
         lambda: do("subtract", x(), do("mean", x(), axis=0)),
         lambda: do("multiply", x(), 1e200),  # overflows
@@ -157,6 +159,40 @@ def test_scaling_again_and_again_would_round() -> None:
         value = do("multiply", value, 2.0**-16)
         assert rows(value) == (-2, 1)
     assert rows(do("multiply", value, 2.0**16)) == (-2, 0)
+
+
+def exact(value: Private) -> bool:
+    """Whether sums over its rows count as sums of the data as it is."""
+    return bool(sums(do("sum", value, axis=0))[1])
+
+
+@pytest.mark.parametrize(("dtype", "often"), [("f4", 1), ("f8", 4)])
+@pytest.mark.parametrize("factor", [2.0**-16, 2.0**16])
+def test_no_scale_takes_products_out_of_the_range_of_their_dtype(dtype: str, often: int, factor: float) -> None:
+    """What is small would be 0, or what is large infinite: the largest row alone would be left of a sum."""
+    value, by = x(dtype), np.asarray(factor, dtype)
+    for _ in range(often):
+        value = do("multiply", value, by)
+        assert exact(value)
+        assert exact(do("multiply", value, x(dtype)))
+    turned = do("matrix_transpose", value)
+    assert exact(do("negative", value))
+    assert sums(do("matmul", turned, x(dtype)))[1] == 1
+    assert not exact(do("multiply", value, by))
+    for squared in (do("multiply", value, value), do("square", value)):
+        assert not exact(squared)
+    assert sums(do("matmul", turned, value))[1] == 0
+    assert sums(do("var", value, axis=0))[1] == 0
+
+
+def test_a_sum_of_small_products_is_not_of_the_largest_alone() -> None:
+    data, by = np.array([1e-4, 2e-4, 3e-4, 7e-4], "f4"), np.float32(2.0**-16)
+    value = private(data)
+    for _ in range(4):
+        value = do("multiply", value, by)
+    chosen = do("sum", do("square", value))
+    assert float(chosen.array) * 2.0**128 == pytest.approx(7e-4**2, rel=0.1)  # of one row of four
+    assert sums(chosen) == (4, 0)
 
 
 def test_sums_of_three_factors_and_of_variances_of_products_have_no_degree() -> None:

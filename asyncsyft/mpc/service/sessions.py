@@ -171,7 +171,7 @@ class Sessions:
             held = sorted(found.guard.labels - self.executor.store.shareable)
             if held:
                 raise SessionError(f"object {number} depends on {held[0]}, which is private and not to be shared")
-            self.executor.releases.note(job, job.index, "share", found, outcome="done")
+            self.executor.releases.note(job, job.index, "share", found, outcome="done", decided=True)
             return found.array
         return array_of(job, number)
 
