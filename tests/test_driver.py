@@ -247,8 +247,8 @@ async def test_names_are_made_up_when_none_is_given() -> None:
 async def test_a_program_too_large_for_a_frame_is_ours_to_tell() -> None:
     async with town("memory", "alice") as made, made.connect() as driver:
         alice = driver["alice"]
-        words = ["w" * 1000] * 32
-        slots = [alice.recorder.ask(["search", 0, [], {"query": words, "base": 1, "most": 1}]) for _ in range(40)]
+        words = ["w" * 250] * 64
+        slots = [alice.recorder.ask(["search", 0, [], {"query": words, "base": 1, "most": 1}]) for _ in range(100)]
         with pytest.raises(LocalProtocolError, match="past the limit"):
             for slot in slots:
                 await slot
