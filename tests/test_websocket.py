@@ -33,6 +33,7 @@ from asyncsyft.websocket import (
     on_asyncio,
     shells,
 )
+from tests.echo import Echo
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # cryptography will leave Python 3.8, and says so
@@ -50,21 +51,6 @@ ACCEPTED = (
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: {key}\r\n{more}\r\n"
 )
-
-
-class Echo:
-    """An end that says back what it hears."""
-
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        self.waiting: List[bytes] = []
-
-    def pull(self) -> Optional[List[bytes]]:
-        return [self.waiting.pop(0)] if self.waiting else None
-
-    def receive(self, message: memoryview) -> None:
-        self.waiting.append(bytes(message))
-        self.transport.wake()
 
 
 class Server:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from contextlib import asynccontextmanager
-from typing import AsyncIterator, Awaitable, Callable, List, Mapping, Optional, Tuple
+from typing import AsyncIterator, Awaitable, Callable, List, Mapping, Tuple
 
 import anyio
 import pytest
@@ -15,6 +15,7 @@ from anyio.abc import SocketStream
 from asyncsyft.errors import LinkClosed, RemoteProtocolError
 from asyncsyft.transport import Transport
 from asyncsyft.websocket import SUBPROTOCOL, dial, listen
+from tests.echo import Echo
 from tests.hostile.rfc6455.cases import cases
 from tests.hostile.rfc6455.form import BINARY, Case, F, echoed
 from tests.hostile.rfc6455.page import PAGE, page
@@ -36,21 +37,6 @@ RESPONSE = (
 
 #: Plays a case against one of our ends and says what went wrong, or "".
 Play = Callable[[Case], Awaitable[str]]
-
-
-class Echo:
-    """An end that says back what it hears."""
-
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        self.waiting: List[bytes] = []
-
-    def pull(self) -> Optional[List[bytes]]:
-        return [self.waiting.pop(0)] if self.waiting else None
-
-    def receive(self, message: memoryview) -> None:
-        self.waiting.append(bytes(message))
-        self.transport.wake()
 
 
 async def echo(transport: Transport) -> None:
