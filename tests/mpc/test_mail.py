@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, Callable, List
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from asyncsyft.errors import Refused, SessionError
 from asyncsyft.mpc.computing import Party
 from asyncsyft.mpc.machine import Gate, Pause, running
 from asyncsyft.mpc.prg import new_seeds
-from asyncsyft.mpc.service.mail import Parcels, Stock
+from asyncsyft.mpc.service.mail import TOGETHER, Parcels, Stock
 
 
 def add_lot(stock: Stock, lot: bytes, piece: int, paid: List[int]) -> None:
@@ -69,23 +69,48 @@ def test_a_piece_that_is_not_the_next_is_refused(pieces: List[Any]) -> None:
     parcels: Parcels[int] = Parcels()
     stock = Stock()
     for receive in (parcels.land, stock.add):
-        first, last = ((1,), ()) if receive == parcels.land else ((), (lambda: None,))  # type: Any, Any
+        first, last = ((1,), lambda: lambda: None) if receive == parcels.land else ((), lambda: None)  # type: Any, Any
         with pytest.raises(SessionError, match="not the next"):
             for at, total, body in pieces:
-                receive(*first, at, total, memoryview(body), *last)
+                receive(*first, at, total, memoryview(body), last)
+
+
+def free() -> Callable[[], None]:
+    """Owes nothing."""
+    return lambda: None
+
+
+def test_pieces_are_answered_together() -> None:
+    parcels: Parcels[str] = Parcels()
+    owed = answered = 0
+
+    def owe() -> Callable[[], None]:
+        nonlocal owed
+        owed += 1
+        return pay
+
+    def pay() -> None:
+        nonlocal answered
+        answered += 1
+
+    total = TOGETHER + 3
+    for at in range(total):
+        assert answered == (TOGETHER if at >= TOGETHER else 0)
+        assert parcels.land("a", at, total, memoryview(b"a"), owe) == (at == total - 1)
+    assert owed == answered == total - 1  # the last is answered at once, like what comes in one piece
 
 
 def test_parcels_are_whole_or_not_there() -> None:
     parcels: Parcels[str] = Parcels()
-    assert not parcels.land("a", 0, 3, memoryview(b"ab"))
+    assert not parcels.land("a", 0, 3, memoryview(b"ab"), free)
     assert "a" not in parcels
     assert parcels.nbytes == 3
-    assert parcels.land("a", 2, 3, memoryview(b"c"))
+    assert parcels.land("a", 2, 3, memoryview(b"c"), free)
     with pytest.raises(SessionError, match="twice"):
-        parcels.land("a", 0, 3, memoryview(b"abc"))
+        parcels.land("a", 0, 3, memoryview(b"abc"), free)
     assert parcels.take("a").tobytes() == b"abc"
     assert parcels.nbytes == 0
-    assert parcels.land("b", 0, 0, memoryview(b""))
+    assert parcels.land("b", 0, 0, memoryview(b""), free)
     with pytest.raises(Refused, match="nothing"):
         Stock().add(0, 0, memoryview(b""), lambda: None)
 
@@ -113,9 +138,9 @@ def test_many_small_gates_pause_now_and_then() -> None:
 
 
 def test_a_large_product_of_matrices_is_for_a_thread() -> None:
-    side = 260  # a little more than is quick
+    side = 330  # a little more than is quick
     ones = np.ones((side, side), np.uint64)
-    assert side**3 > running.WEIGHT * running.STEPS
+    assert side**3 > running.LONG * running.STEPS
     gates = [Gate("public", 1, (), (ones,)), Gate("matmul_public", 2, (1, 1), ())]
     machine = party()
     assert Pause(True) in pauses(machine, gates)

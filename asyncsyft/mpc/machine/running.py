@@ -20,8 +20,9 @@ WEIGHT, LEAST = 1 << 22, 1 << 17
 HUGE = 1 << 26
 #: How often some gates go over what they read; 0: they pause by themselves.
 OVER = {"lookup": 0, "fold": 8, "sines": 64, "power": 16}
-#: Steps of a product of matrices for each byte of these. It is one step to the interpreter: a thread is right for it.
-STEPS = 2
+#: Steps of a product of matrices for each byte of these. It is one step to the interpreter: a thread is right for it
+#: from ``LONG`` bytes on; a shorter one is over before a thread has begun and told.
+STEPS, LONG = 2, 1 << 24
 
 
 class Gate(NamedTuple):
@@ -129,7 +130,7 @@ class Machine:
         weight = LEAST + OVER.get(op, 1) * size
         if op == "matmul_public" or (op == "product" and params[0] == "matmul"):
             steps = self._steps(*ins) // STEPS
-            return self._paused(weight + steps, steps > WEIGHT)
+            return self._paused(weight + steps, steps > LONG)
         return self._paused(weight)
 
     def _paused(self, weight: int, heavy: bool = False) -> Optional[Pause]:

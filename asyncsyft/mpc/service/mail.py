@@ -9,10 +9,12 @@ import numpy as np
 
 from ...errors import Refused, SessionError
 
-__all__ = ["Parcels", "Stock"]
+__all__ = ["TOGETHER", "Parcels", "Stock"]
 
 K = TypeVar("K", bound=Hashable)
 Paid = Callable[[], None]
+#: Pieces that are paid for together.
+TOGETHER = 32
 
 
 class Landing:
@@ -33,27 +35,32 @@ class Landing:
 
 
 class Parcels(Generic[K]):
-    """Arrays of bytes that come in pieces, each under a key."""
+    """Arrays of bytes that come in pieces, each under a key; they are paid for (their requests answered) when whole."""
 
     def __init__(self) -> None:
-        self._landing: Dict[K, Landing] = {}
+        self._landing: Dict[K, Tuple[Landing, List[Paid]]] = {}
         self._whole: Dict[K, Any] = {}
         #: Bytes that came and were not taken, or are about to come.
         self.nbytes = 0
 
-    def land(self, key: K, at: int, total: int, body: memoryview) -> bool:
+    def land(self, key: K, at: int, total: int, body: memoryview, owe: Callable[[], Paid]) -> bool:
         """The next piece; whether the array is whole now. Raises: SessionError for one that is not the next."""
         if key in self._whole:
             raise SessionError("the same thing was said twice")
-        landing = self._landing.get(key)
-        if landing is None:
+        if key not in self._landing:
             if total < 0 or at:
                 raise SessionError("a piece that is not the next")
-            landing = self._landing[key] = Landing(total)
+            self._landing[key] = Landing(total), []
             self.nbytes += total
+        landing, pays = self._landing[key]
         if not landing.land(at, total, body):
+            pays.append(owe())  # many are answered together: each by itself would wake both ends
+            if len(pays) == TOGETHER:
+                _settle(pays)
             return False
-        self._whole[key] = self._landing.pop(key).array
+        del self._landing[key]
+        self._whole[key] = landing.array
+        _settle(pays)
         return True
 
     def __contains__(self, key: K) -> bool:
@@ -65,6 +72,12 @@ class Parcels(Generic[K]):
         whole = self._whole.pop(key)
         self.nbytes -= len(whole)
         return whole
+
+
+def _settle(pays: List[Paid]) -> None:
+    for pay in pays:
+        pay()
+    pays.clear()
 
 
 class Stock:

@@ -89,13 +89,13 @@ class PartySession(Session):
             raise SessionError(f"seeds have {SEED_SIZE} bytes")
         self._seeds.set(Seeds(own, before, after, self._seed))
 
-    def opened(self, sender: int, hop: int, at: int, total: int, body: memoryview) -> None:
+    def opened(self, sender: int, hop: int, at: int, total: int, body: memoryview, job: Job, step: int) -> None:
         """A piece of what another party opens. Raises: SessionError for what cannot be due."""
         if sender not in self.others or hop not in (self._hop, self._hop + 1):
             raise SessionError(f"party {sender} opens hop {hop} where {self._hop} is due")
         if not at:
             self._check_room(total)
-        if self._openings.land((hop, sender), at, total, body):
+        if self._openings.land((hop, sender), at, total, body, lambda: self.later(job, step)):
             self._arrived()
 
     def dealt(self, sender: int, at: int, total: int, body: memoryview, job: Job, step: int) -> None:
@@ -104,17 +104,16 @@ class PartySession(Session):
             raise SessionError("only the dealer deals, and only to the last party")
         if self._stock.nbytes + (len(body) if at else total) > MOST_DEALT:
             raise SessionError("the dealer runs too far ahead")
-        self.owe(job, step)
-        self._stock.add(at, total, body, lambda: self.pay(job, step))
+        self._stock.add(at, total, body, self.later(job, step))
         self._arrived()
 
-    def told(self, sender: int, number: int, at: int, total: int, body: memoryview) -> None:
+    def told(self, sender: int, number: int, at: int, total: int, body: memoryview, job: Job, step: int) -> None:
         """A piece of another party's share of a result that this one may know."""
         if sender not in self.others:
             raise SessionError("a share of a result comes from a party")
         if not at:
             self._check_room(total + LEAST)
-        if self._told.land((number, sender), at, total, body):
+        if self._told.land((number, sender), at, total, body, lambda: self.later(job, step)):
             self._arrived()
 
     def _check_room(self, nbytes: int) -> None:

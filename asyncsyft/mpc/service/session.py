@@ -5,7 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Generator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import anyio
 import anyio.lowlevel
@@ -167,6 +180,11 @@ class Session:
         """A step is answered later."""
         job.outstanding += 1
         self._open[job, step] = None
+
+    def later(self, job: Job, step: int) -> Callable[[], None]:
+        """Owe the answer to a step; what answers it."""
+        self.owe(job, step)
+        return lambda: self.pay(job, step)
 
     def pay(self, job: Job, step: int, error: Optional[SessionError] = None) -> None:
         """Answer it now."""
