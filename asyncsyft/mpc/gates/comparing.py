@@ -11,8 +11,9 @@ on bits opened under masks whose products the dealer shares. Bits are packed, ei
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import combinations
-from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -93,27 +94,71 @@ def deal_lookup(dealer: Dealing, wire: Wire, kind: str, bits: int, low: int = 0)
 # The tree.
 
 
-class Node(NamedTuple):
-    """What a node of some arity computes. A variable is ("b", j) or ("e", j); a product, a tuple of them, sorted."""
+Variable = Tuple[str, int]  # ("b", j) or ("e", j)
+Term = Tuple[Variable, ...]
 
-    terms: Tuple[Tuple[Tuple[str, int], ...], ...]  # of "below"
-    products: Tuple[Tuple[Tuple[str, int], ...], ...]  # of masks, in all nodes
-    equal: Tuple[Tuple[str, int], ...]
-    of_equal: Tuple[Tuple[Tuple[str, int], ...], ...]  # in nodes that also give "equal"
+
+class Step(NamedTuple):
+    """The next value is public[variable] & values[less] ^ values[more]."""
+
+    variable: int
+    less: int
+    more: int
+
+
+class Node(NamedTuple):
+    """How a node of some arity computes its results from what is opened, and from shares of products of masks.
+
+    Values are numbered: 0 is all ones, then the masks of the variables, the products, those of equal, then each step's.
+    """
+
+    variables: Tuple[Variable, ...]
+    products: Tuple[Term, ...]  # of masks, in all nodes
+    of_equal: Tuple[Term, ...]  # in nodes that also give "equal"
+    steps: Tuple[Step, ...]  # to "below"
+    last: Tuple[Step, ...]  # from there to "equal"
+    below: Tuple[int, ...]  # the values whose sum it is
+    equal: int
 
 
 def node(arity: int, kind: str) -> Node:
-    every = tuple(("e", j) for j in range(arity))
-    if kind == EQUAL:
-        return Node((), (), every, _subsets([every]))
-    terms = tuple(tuple(sorted([("b", j), *(("e", k) for k in range(j + 1, arity))])) for j in range(arity))
+    every = tuple(("e", j) for j in reversed(range(arity)))
+    terms = [] if kind == EQUAL else [(*every[: arity - 1 - j], ("b", j)) for j in range(arity)]
+    variables = tuple((name, j) for name in ("e" if kind == EQUAL else "be") for j in range(arity))
     products = _subsets(terms)
-    return Node(terms, products, every, tuple(s for s in _subsets([every]) if s not in products))
+    of_equal = tuple(s for s in _subsets([every]) if s not in products)
+    making = Making([(), *((variable,) for variable in variables), *products, *of_equal], variables)
+    below = tuple(making.place(term) for term in terms)
+    until = len(making.steps)
+    equal = making.place(every)
+    return Node(variables, products, of_equal, tuple(making.steps[:until]), tuple(making.steps[until:]), below, equal)
 
 
-def _subsets(terms: Sequence[Tuple[Tuple[str, int], ...]]) -> Tuple[Tuple[Tuple[str, int], ...], ...]:
+class Making:
+    """The steps to products of variables.
+
+    With V a product of variables and M one of masks: V v M = public(v) V M ^ V v' M, where v' is the mask of v. What
+    products have in common at their beginning is made once.
+    """
+
+    def __init__(self, known: Sequence[Term], variables: Sequence[Variable]) -> None:
+        self._places: Dict[Any, int] = {((), frozenset(term)): place for place, term in enumerate(known)}
+        self._variables = variables
+        self.steps: List[Step] = []
+
+    def place(self, done: Term, rest: FrozenSet[Variable] = frozenset()) -> int:
+        """The number of the value of variables, times a product of masks."""
+        if (done, rest) not in self._places:
+            before, variable = done[:-1], done[-1]
+            less, more = self.place(before, rest), self.place(before, rest | {variable})
+            self.steps.append(Step(self._variables.index(variable), less, more))
+            self._places[done, rest] = len(self._places)
+        return self._places[done, rest]
+
+
+def _subsets(terms: Sequence[Term]) -> Tuple[Term, ...]:
     """All products of two and more variables of each term, once."""
-    found = {s for term in terms for size in range(2, len(term) + 1) for s in combinations(term, size)}
+    found = {s for term in terms for size in range(2, len(term) + 1) for s in combinations(sorted(term), size)}
     return tuple(sorted(found))
 
 
@@ -145,49 +190,26 @@ def fold(party: Party, planes: Planes) -> Run:
     products = yield from party.dealt((len(rules.products), groups, planes.nbytes), np.uint8)
     of_equal = yield from party.dealt((len(rules.of_equal), more, planes.nbytes), np.uint8)
     public = _variables([opened[: len(parts[0])], opened[len(parts[0]) :]][: len(parts)], planes.digits, arity)
-    shares: Dict[Any, Any] = {(name,): mask for name, mask in _variables(masks, planes.digits, arity).items()}
-    shares.update(zip(rules.products, products))
-    below = _below(rules, public, shares, party.first) if kind == BELOW else None
-    last = {name: plane[groups - more :] for name, plane in public.items()}
-    tail = {term: plane[groups - more :] for term, plane in shares.items()}
-    tail.update(zip(rules.of_equal, of_equal))
-    equal = _polynomial(rules.equal, last, tail, party.first) if more else np.empty((0, planes.nbytes), np.uint8)
-    return Planes(groups, planes.nbytes, below, equal)
+    one = np.full((groups, planes.nbytes), 255 if party.first else 0, np.uint8)
+    values = [one, *_variables(masks, planes.digits, arity), *products, *of_equal]
+    _follow(rules.steps, public, values, groups)
+    below = reduce(np.bitwise_xor, [values[place] for place in rules.below]) if kind == BELOW else None
+    if not more:
+        return Planes(groups, planes.nbytes, below, np.empty((0, planes.nbytes), np.uint8))
+    _follow(rules.last, public, values, more)
+    return Planes(groups, planes.nbytes, below, values[rules.equal])
 
 
-def _variables(parts: Sequence[Any], digits: int, arity: int) -> Dict[Tuple[str, int], Any]:
-    names = "e" if len(parts) == 1 else "be"
-    grouped = [_grouped(part, digits, arity) for part in parts]
-    return {(name, j): planes[j] for name, planes in zip(names, grouped) for j in range(arity)}
+def _follow(steps: Sequence[Step], public: Sequence[Any], values: List[Any], count: int) -> None:
+    """Make values of the last ``count`` groups."""
+    for variable, less, more in steps:
+        made = np.bitwise_and(public[variable][-count:], values[less][-count:])
+        values.append(np.bitwise_xor(made, values[more][-count:], out=made))
 
 
-def _below(rules: Node, public: Any, shares: Any, first: bool) -> Any:
-    out: Any = None
-    for term in rules.terms:
-        part = _polynomial(term, public, shares, first)
-        out = part if out is None else np.bitwise_xor(out, part, out=out)
-    return out
-
-
-def _polynomial(term: Tuple[Any, ...], public: Any, shares: Any, first: bool) -> Any:
-    """A share of the product of variables v = public ^ mask, from shares of the products of their masks.
-
-    The products of all subsets are joined one variable at a time: s[T] becomes public(v) s[T] ^ s[T + v].
-    """
-    one = np.full_like(public[term[0]], 255 if first else 0)
-    states = {
-        subset: shares[subset] if subset else one
-        for size in range(len(term) + 1)
-        for subset in combinations(term, size)
-    }
-    for position, variable in enumerate(term):
-        rest = term[position + 1 :]
-        states = {
-            subset: (public[variable] & states[subset]) ^ states[(variable, *subset)]
-            for size in range(len(rest) + 1)
-            for subset in combinations(rest, size)
-        }
-    return states[()]
+def _variables(parts: Sequence[Any], digits: int, arity: int) -> List[Any]:
+    """The planes of each variable of a node, in the order of ``node``."""
+    return [plane for part in parts for plane in _grouped(part, digits, arity)]
 
 
 def deal_fold(dealer: Dealing, planes: Planes, kind: str) -> Run:
@@ -197,16 +219,16 @@ def deal_fold(dealer: Dealing, planes: Planes, kind: str) -> Run:
     sizes = [planes.digits] if kind == EQUAL else [planes.digits, planes.digits - 1]
     masks = [dealer.free((size, planes.nbytes), np.uint8, xor=True) for size in sizes]
     more = groups if kind == EQUAL else groups - 1
-    variables = _variables(masks, planes.digits, arity)
+    variables = dict(zip(rules.variables, _variables(masks, planes.digits, arity)))
     yield Opening(XOR, None, (sum(sizes), planes.nbytes), np.uint8)
     dealer.deal(_products(rules.products, variables, (groups, planes.nbytes), 0), xor=True)
     dealer.deal(_products(rules.of_equal, variables, (more, planes.nbytes), groups - more), xor=True)
     return Planes(groups, planes.nbytes)
 
 
-def _products(products: Sequence[Tuple[Any, ...]], variables: Any, shape: Tuple[int, int], start: int) -> Any:
+def _products(products: Sequence[Term], variables: Any, shape: Tuple[int, int], start: int) -> Any:
     out = np.empty((len(products), *shape), np.uint8)
-    known = {(name,): plane[start:] for name, plane in variables.items()}
+    known: Dict[Term, Any] = {(name,): plane[start:] for name, plane in variables.items()}
     for index, subset in enumerate(products):
         head = known.get(subset[:-1])
         if head is None:
