@@ -415,7 +415,9 @@ def _key(value: Any) -> bytes:
 def _peer(value: Any) -> PeerInfo:
     number, name, role, incarnation, *more = _list(value)
     key = _key(more[0]) if more else b""
-    return PeerInfo(_int(number, 0xFFFFFFFF), _text(name, 256), _text(role, 32), _incarnation(incarnation), key)
+    if not _text(name, 256).isprintable():  # it is written into logs
+        raise ValueError(f"not a name: {_shown(name)}")
+    return PeerInfo(_int(number, 0xFFFFFFFF), name, _text(role, 32), _incarnation(incarnation), key)
 
 
 def _hello(m: List[Any]) -> Hello:

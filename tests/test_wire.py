@@ -121,6 +121,16 @@ def test_keys_of_another_length(size: int) -> None:
             wire.parse(only(frame(kind, meta)))
 
 
+@pytest.mark.parametrize("name", ["bob\nWARNING: alice left", "\x1b[2Jbob", "bob\u202e", "\r"], ids=repr)
+def test_a_relay_that_tells_of_names_that_are_none(name: str) -> None:
+    for kind, meta in (
+        (wire.PEERS, ([(PEER[0], name, *PEER[2:])], [])),
+        (wire.WELCOME, (*MESSAGES[wire.WELCOME][0][:3], (PEER[0], name, *PEER[2:]), [], {})),
+    ):
+        with pytest.raises(RemoteProtocolError, match="not a name"):
+            wire.parse(only(frame(kind, meta)))
+
+
 def test_what_a_proof_covers_reads_one_way_only() -> None:
     said = {
         wire.Hello(1, name, role, LIFE, token, {}).transcript
