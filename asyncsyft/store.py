@@ -7,6 +7,7 @@ programs; that an object is still *pending* is noted here, and who waits for it 
 from __future__ import annotations
 
 import threading
+from operator import attrgetter
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Protocol, Set, Tuple, Union
 
 import numpy as np
@@ -25,6 +26,8 @@ DEFAULT_LIMIT = WorkerLimits.limit
 MAX_OBJECTS = 1_000_000
 #: Bytes for which it is worth while to look at the memory that is left: looking takes about 100 us.
 MUCH = 16 << 20
+
+_size = attrgetter("nbytes")
 
 
 class Thing(Protocol):
@@ -139,13 +142,10 @@ class Space:
 
     def delete_arrays(self, numbers: List[int]) -> bool:
         """Forget these objects if all are plain arrays without a title; False, and nothing done, otherwise."""
-        objects = self.objects
-        found = {number: objects[number] for number in numbers if number in objects}
-        if self.titles or self.kept or len(found) != len(numbers):
+        wanted = set(numbers)
+        if self.titles or self.kept or len(wanted) != len(numbers) or not self.objects.keys() >= wanted:
             return False
-        for number in found:
-            del objects[number]
-        self.grow(-sum([array.nbytes for array in found.values()]))
+        self.grow(-sum(map(_size, map(self.objects.pop, wanted))))
         return True
 
     def settle(self, number: int) -> None:
@@ -237,7 +237,8 @@ class Store:
         """Bytes held, an alias counted like an object of its own."""
         # A list: an owner may come while a program in a thread asks.
         kept = 0 if self.kept is None else self.kept.nbytes
-        return self.own.nbytes + kept + sum([space.nbytes for space in list(self.spaces.values())])
+        held: int = sum(map(_size, list(self.spaces.values())))
+        return self.own.nbytes + kept + held
 
     @property
     def objects(self) -> int:

@@ -31,6 +31,8 @@ MAX_DIMS = 32
 #: A tensor is at most 2^40 bytes: far above what a worker holds, far below what overflows a length.
 MAX_BYTES = 1 << 40
 
+_WHOLE = frozenset((int,))
+
 #: Pairs of descriptor and shape that were checked and found good, up to this many.
 _CHECKED: Dict[Tuple[str, Tuple[int, ...]], Tuple[DType, Tuple[int, ...], int]] = {}
 MAX_CHECKED = 4096
@@ -80,7 +82,7 @@ def check_descr(descr: Any, shape: Any) -> Tuple[DType, Tuple[int, ...], int]:
     # The types first: True and 1.0 are found in a table where 1 is.
     if type(descr) is not str or type(shape) is not list or len(shape) > MAX_DIMS:
         raise RemoteProtocolError(f"a tensor is a dtype's descriptor and a list of at most {MAX_DIMS} dimensions")
-    if [dim for dim in shape if type(dim) is not int]:
+    if not _WHOLE.issuperset(map(type, shape)):
         raise RemoteProtocolError("a dimension is a whole number")
     try:
         return _CHECKED[descr, tuple(shape)]

@@ -461,11 +461,13 @@ def _program(m: List[Any]) -> Program:
 
 
 def _values(m: List[Any]) -> Values:
-    values = _list(m[1])
+    seen, values = m[0], m[1]
+    if type(seen) is not int or not 0 <= seen <= MAX_ID or type(values) is not list:
+        raise ValueError("values are a number and a list")
     for step, _, _, offset in values:
         if type(step) is not int or type(offset) is not int or offset < 0:
             raise ValueError("a value is a step, a descriptor, a shape and an offset")
-    made: Values = _new(Values, (_int(m[0]), values))
+    made: Values = _new(Values, (seen, values))
     return made
 
 

@@ -22,7 +22,7 @@ from syft.workers.base import BaseWorker
 
 from asyncsyft.tensor import Array
 
-from . import guarding, pipelining, rebuilding
+from . import guarding, pipelining, rebuilding, warm
 from .messages import Message
 
 #: dtypes that travel as they are; float16 goes as the int16 of the same bits.
@@ -32,6 +32,9 @@ _DTYPES = {
 }  # fmt: skip
 #: Bytes up to which a tensor is always copied when it is written.
 COPIED = 1 << 16
+
+#: Messages that need little memory beside that of their own tensors.
+_FRUGAL = {ObjectMessage, ObjectRequestMessage, ForceObjectDeleteMessage}
 
 _PLAIN = scheme_to_bytes[NO_COMPRESSION]
 
@@ -137,6 +140,8 @@ def _recv_msg(self: Any, bin_message: bytes) -> bytes:
     if type(bin_message) is not Message:
         return _original["recv_msg"](self, bin_message)
     message = read(bin_message, self)
+    if warm.kept and type(message) not in _FRUGAL:
+        warm.give_back()
     if self.log_msgs:
         self.msg_history.append(message)
     if self.verbose:

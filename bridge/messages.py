@@ -9,7 +9,7 @@ A message of no bytes asks where a worker is; its answer is a document, as bytes
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -105,11 +105,17 @@ class Packed:
         return len(self.steps) - 1
 
 
+Lands = Callable[[Any, Sequence[int]], tensor.Landing]
+
+
 class Arriving:
     """Messages that came, or come: ``landings`` are what of them is under way."""
 
-    def __init__(self, program: Program, body: memoryview) -> None:
-        """Raises: RemoteProtocolError if it is not what ``Packed`` makes, LimitExceeded if there is no memory."""
+    def __init__(self, program: Program, body: memoryview, landing: Lands = tensor.Landing) -> None:
+        """``landing``: makes what a large tensor lands in, whose array is taken once it is whole.
+
+        Raises: RemoteProtocolError if it is not what ``Packed`` makes, LimitExceeded if there is no memory.
+        """
         try:
             *large, (op, root, depth, to, entries) = program.steps
             if op not in (MESSAGE, TOLD) or type(root) is not bytes or type(depth) is not int:
@@ -119,8 +125,8 @@ class Arriving:
             if program.chunked != list(range(len(large))):
                 raise ValueError("what is large comes in chunks")
             self.call, self.is_waited = Call(root, depth, to), op == MESSAGE
-            self.landings: Dict[int, tensor.Landing] = {at: _landing(step) for at, step in enumerate(large)}
-            self._arrays = {at: landing.array for at, landing in self.landings.items()}
+            self.landings: Dict[int, tensor.Landing] = {at: _landing(step, landing) for at, step in enumerate(large)}
+            self._large = dict(self.landings)
             self._body = body
             self._parts = [[True, *entries]] if self.is_waited else entries
             self._parts = [(is_loud, self._first(first), self._rest(rest)) for is_loud, first, *rest in self._parts]
@@ -128,24 +134,24 @@ class Arriving:
         except (ValueError, TypeError, KeyError) as error:
             raise RemoteProtocolError(f"no PySyft message: {in_short(error)}") from None
 
-    def _first(self, entry: Any) -> Union[bytes, tensor.Array]:
+    def _first(self, entry: Any) -> Union[bytes, tensor.Landing]:
         if type(entry) is int:
-            array = self._arrays[entry]
-            if array.dtype != np.uint8 or array.ndim != 1:
+            landing = self._large[entry]
+            if landing.array.dtype != np.uint8 or landing.array.ndim != 1:
                 raise ValueError("a message begins with bytes")
-            return array
+            return landing
         size, at = entry
         if type(size) is not int or type(at) is not int or not 0 <= at <= at + size <= len(self._body):
             raise ValueError(f"{size!r:.20} bytes at {at!r:.20} of a body of {len(self._body)}")
         return bytes(self._body[at : at + size])
 
-    def _rest(self, entries: List[Any]) -> List[tensor.Array]:
-        return [self._arrays[entry] if type(entry) is int else _small(entry, self._body) for entry in entries]
+    def _rest(self, entries: List[Any]) -> List[Union[tensor.Array, tensor.Landing]]:
+        return [self._large[entry] if type(entry) is int else _small(entry, self._body) for entry in entries]
 
     def messages(self) -> List[Loud]:
         """What came, whole; once only."""
-        parts, self._parts, self._arrays = self._parts, [], {}
-        return [(_message(first, tensors), bool(is_loud)) for is_loud, first, tensors in parts]
+        parts, self._parts, self._large = self._parts, [], {}
+        return [(_message(_landed(first), list(map(_landed, rest))), bool(loud)) for loud, first, rest in parts]
 
 
 def _message(first: Union[bytes, tensor.Array], tensors: List[tensor.Array]) -> Message:
@@ -164,12 +170,16 @@ def message_of(arrays: Sequence[tensor.Array]) -> Message:
     return _message(arrays[0], list(arrays[1:]))
 
 
-def _landing(step: Any) -> tensor.Landing:
+def _landed(part: Any) -> Any:
+    return part.array if isinstance(part, tensor.Landing) else part
+
+
+def _landing(step: Any, landing: Lands) -> tensor.Landing:
     op, descr, shape = step
     dtype, dims, nbytes = tensor.check_descr(descr, shape)
     if op != BUFFER or not nbytes:
         raise ValueError("not a buffer")
-    return tensor.Landing(dtype, dims)
+    return landing(dtype, dims)
 
 
 def _small(entry: Any, body: memoryview) -> tensor.Array:

@@ -6,6 +6,7 @@ All of it runs in the thread of the loop; what a message means is for the one wh
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from functools import partial
 from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -19,6 +20,7 @@ from asyncsyft.protocol import Conversation, Request, Served
 from asyncsyft.tensor import Array
 from asyncsyft.wire import Buffer, ChunkOf, Failure, Program
 
+from . import warm
 from .desks import Desk, Office, here
 from .failures import described
 from .loop import Loop
@@ -199,13 +201,17 @@ class Service:
         self, conversation: Conversation, served: Served, message: Program, body: memoryview, size: int
     ) -> None:
         """A message came, but for what follows in chunks. Raises: RemoteProtocolError if it is none."""
-        arrived = Arrived(self, conversation, served, Arriving(message, body), size)
+        arrived = Arrived(self, conversation, served, Arriving(message, body, self._landing), size)
         if arrived.call.depth == 1:  # the first to say so is believed
             HOMES.setdefault(arrived.call.root[:PROCESS_SIZE], conversation)
         if arrived.arriving.landings:
             self._coming[conversation, served.id] = arrived
         self._lanes.setdefault((conversation, served.lane), deque()).append(arrived)
         self._deliver(conversation, served.lane)
+
+    def _landing(self, dtype: Any, shape: Sequence[int]) -> tensor.Landing:
+        is_large = math.prod(shape) * np.dtype(dtype).itemsize >= warm.LARGE
+        return warm.Landing(dtype, shape, self.loop) if is_large else tensor.Landing(dtype, shape)
 
     def chunk(self, conversation: Conversation, number: int, chunk: ChunkOf, body: memoryview) -> None:
         """Land a part of a large tensor."""

@@ -54,12 +54,13 @@ class Tracer:
     def new_id(self) -> int:
         return next(self._ids)
 
-    def record(self, step: List[Any], depth: int = 2, slot: Any = None, plan: Any = None) -> int:
-        if step[0] not in ops.OPS:
-            refuse(self, repr(step[0]))
+    def record(self, step: Sequence[Any], depth: int = 2, slot: Any = None, plan: Any = None) -> int:
+        op, outs, inputs, *params = step
+        if op not in ops.OPS:
+            refuse(self, repr(op))
         if self.done:
             raise LocalProtocolError(f"{self.worker} is recorded: this tensor was a part of its recording only")
-        self.steps.append(step)
+        self.steps.append([op, outs, list(inputs), *params])
         frame = sys._getframe(depth)
         self.origins.append((frame.f_code, frame.f_lasti))
         return len(self.steps) - 1
@@ -71,7 +72,7 @@ class Tracer:
             found = self.constants[key] = (self.new_id(), array.copy())
         return found[0]
 
-    def ask(self, step: List[Any], depth: int = 2, slot: Any = None) -> NoReturn:
+    def ask(self, step: Sequence[Any], depth: int = 2, slot: Any = None) -> NoReturn:
         refuse(self, repr(step[0]))
 
     # What becomes of it.

@@ -189,7 +189,8 @@ class Conversation(Resuming):
 
 def _give(request: Request, values: List[Tuple[int, str, List[int], int]], body: memoryview) -> None:
     """Tell a request its values. Raises: RemoteProtocolError."""
-    found: List[Tuple[int, Any]] = []
+    steps: List[int] = []
+    found: List[Any] = []
     at, end = 0, len(body)
     while at < len(values):
         step, descr, shape, offset = values[at]
@@ -198,18 +199,19 @@ def _give(request: Request, values: List[Tuple[int, str, List[int], int]], body:
             continue
         dtype, dims, nbytes = _checked(descr, shape)
         stride = nbytes + 7 & ~7
-        count = _alike(values, at, stride) if descr != wire.DOCUMENT else 1
+        count = _alike(values, at, stride) if len(values) - at > 1 and descr != wire.DOCUMENT else 1
         if offset & 7 or offset + (count - 1) * stride + nbytes > end:
             raise RemoteProtocolError(f"{count} values of {nbytes} bytes from {offset} on in a body of {end}")
+        steps.append(step)
         if descr == wire.DOCUMENT:
-            found.append((step, wire.document(body[offset : offset + nbytes])))
+            found.append(wire.document(body[offset : offset + nbytes]))
         elif count == 1:
-            found.append((step, tensor.copy_at(dtype, dims, nbytes, body, offset)))
+            found.append(tensor.copy_at(dtype, dims, nbytes, body, offset))
         else:
-            arrays = tensor.copies_at(dtype, dims, nbytes, body, offset, stride, count)
-            found.extend(zip([value[0] for value in values[at : at + count]], arrays))
+            steps += [value[0] for value in values[at + 1 : at + count]]
+            found += tensor.copies_at(dtype, dims, nbytes, body, offset, stride, count)
         at += count
-    request.gave(found)
+    request.gave(steps, found)
 
 
 def _alike(values: List[Tuple[int, str, List[int], int]], at: int, stride: int) -> int:

@@ -72,9 +72,9 @@ class Request:
     def value(self, step: int, value: Any) -> None:
         """Step ``step`` gave this: an array, or a document."""
 
-    def gave(self, found: List[Tuple[int, Any]]) -> None:
-        """Steps gave these values: as ``value``, of those that are wanted."""
-        for step, value in found:
+    def gave(self, steps: List[int], values: List[Any]) -> None:
+        """Steps gave these values, one each: as ``value``, of those that are wanted."""
+        for step, value in zip(steps, values):
             if self.wants(step):
                 self.value(step, value)
 

@@ -124,7 +124,7 @@ class Handle:
         if not self.id or recorder.lost is not None:
             self.live_id()
         if compression is None:
-            slot = recorder.ask([program.GET, 0, [self.id]])
+            slot = recorder.ask((program.GET, 0, (self.id,)))
         else:
             params = {"compression": check_mode(compression)}
             recorder.close_program()  # it holds for all answers of a request

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import OrderedDict, deque
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 from weakref import WeakValueDictionary
@@ -32,6 +33,8 @@ MAX_RECORDED_STEPS = 1 << 17
 MAX_RECORDED_BYTES = 64 << 20
 #: Values asked for in one program.
 ASK_TOGETHER = 64
+#: The last place in a program for a step that somebody records: what is forgotten meanwhile is a step, too.
+LAST = program.BATCH_STEPS - 2
 # Looked up once: they are on the way of every step.
 _frame, _scope = sys._getframe, current_scope.get
 #: Root causes remembered, so that a ``get`` raises the same error that ``flush`` would.
@@ -69,10 +72,8 @@ class Sent(Request):
         if slot is not None:
             slot.set(value)
 
-    def gave(self, found: List[Tuple[int, Any]]) -> None:
-        take = self.slots.pop
-        for step, value in found:
-            slot = take(step, None)
+    def gave(self, steps: List[int], values: List[Any]) -> None:
+        for slot, value in zip(map(self.slots.pop, steps, repeat(None)), values):
             if slot is not None:
                 slot.set(value)  # which counts only if somebody still waits
 
@@ -142,7 +143,7 @@ class Recorder:
         self._causes: OrderedDict[Tuple[int, int], AsyncSyftError] = OrderedDict()
         self._told: WeakValueDictionary[Tuple[int, int], AsyncSyftError] = WeakValueDictionary()
         # The open program.
-        self._steps: List[List[Any]] = []
+        self._steps: List[Sequence[Any]] = []
         self._origins: List[Origin] = []
         self._slots: Dict[int, Slot[Any]] = {}
         self._scopes: Dict[int, Failures] = {}
@@ -154,7 +155,7 @@ class Recorder:
 
     def record(
         self,
-        step: List[Any],
+        step: Sequence[Any],
         depth: int = 2,
         slot: Optional[Slot[Any]] = None,
         plan: Optional[Sequence[Origin]] = None,
@@ -179,7 +180,7 @@ class Recorder:
             self._slots[index] = slot
         if plan is not None:
             self._plans[index] = plan
-        if index >= program.BATCH_STEPS - 2:
+        if index >= LAST:
             self.close_program()
             self.conversation.pump()
         return index
@@ -201,7 +202,7 @@ class Recorder:
                 " await driver.ready() now and then"
             )
 
-    def ask(self, step: List[Any], depth: int = 2) -> Slot[Any]:
+    def ask(self, step: Sequence[Any], depth: int = 2) -> Slot[Any]:
         """Record a step that answers with a value; the slot that it comes to. Who gives up waiting calls ``cancel``.
 
         The first of what is asked leaves at once; many leave in groups, so that both ends work at the same time.
@@ -221,7 +222,7 @@ class Recorder:
         slot = slots[index] = self.slot()
         if not self._outstanding:
             self.conversation.pump()
-        elif len(slots) >= ASK_TOGETHER or index >= program.BATCH_STEPS - 2:
+        elif len(slots) >= ASK_TOGETHER or index >= LAST:
             self.close_program()
             self.conversation.pump()
         return slot

@@ -48,7 +48,7 @@ def binary(op: str, x: H, y: Any, depth: int = 3) -> H:
             x.live_id()
             y.live_id()
         out = recorder.new_id()
-        recorder.record([op, out, [x.id, y.id]], depth)
+        recorder.record((op, out, (x.id, y.id)), depth)
         return kind(recorder, out, spec)
     if type(y) in _SCALAR_TYPES:
         return _with_scalar(op, x, y, False, depth)

@@ -218,6 +218,7 @@ def large(worker: Any, megabytes: int) -> Dict[str, Program]:
             done += 1
             if got.numel() != tensor.numel() or got[-1].item() != last:
                 raise CountedWrong("a large tensor")
+            del got  # the next is not to come while the program itself still holds this one
         return Sample(done * megabytes, took, "MB")
 
     return {f"send_{megabytes}mb": send, f"get_{megabytes}mb": get}
