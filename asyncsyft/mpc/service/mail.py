@@ -13,7 +13,7 @@ __all__ = ["TOGETHER", "Parcels", "Stock"]
 
 K = TypeVar("K", bound=Hashable)
 Paid = Callable[[], None]
-#: Pieces that are paid for together.
+#: Pieces of one array that are paid for together, at most.
 TOGETHER = 32
 
 
@@ -35,7 +35,10 @@ class Landing:
 
 
 class Parcels(Generic[K]):
-    """Arrays of bytes that come in pieces, each under a key; they are paid for (their requests answered) when whole."""
+    """Arrays of bytes that come in pieces, each under a key.
+
+    Pieces are paid for (their requests answered) when the array is whole, or ``TOGETHER`` of them have come.
+    """
 
     def __init__(self) -> None:
         self._landing: Dict[K, Tuple[Landing, List[Paid]]] = {}
@@ -44,7 +47,10 @@ class Parcels(Generic[K]):
         self.nbytes = 0
 
     def land(self, key: K, at: int, total: int, body: memoryview, owe: Callable[[], Paid]) -> bool:
-        """The next piece; whether the array is whole now. Raises: SessionError for one that is not the next."""
+        """The next piece; whether the array is whole now. ``owe`` is asked what pays for one that has to wait.
+
+        Raises: SessionError for a piece that is not the next.
+        """
         if key in self._whole:
             raise SessionError("the same thing was said twice")
         if key not in self._landing:
