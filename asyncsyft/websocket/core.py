@@ -12,6 +12,7 @@ from asyncsyft import framing
 from asyncsyft.errors import LinkClosed, RemoteProtocolError
 from asyncsyft.framing import BINARY, CLOSE, PING, BadFrame, Decoder, Encoder
 from asyncsyft.transport import Buffer, End, check_close_code
+from asyncsyft.websocket.vigil import Vigil
 
 #: Small messages are joined into one write up to here; beyond it throughput falls (facts: 64 KiB).
 COALESCE = 64 * 1024
@@ -59,6 +60,7 @@ class WebSocket:
         self._awake = False  # pull may have something, and a pump is on its way
         self._stuck = False  # the road takes no more for now
         self._dry = False  # the last pull gave nothing
+        self._vigil = Vigil()
         self._busy = False  # within pump or _received, which will look again before they end
 
     # What the shell does.
@@ -225,6 +227,7 @@ class WebSocket:
             self._decoder.discard()
             return
         self.bytes_received += count
+        self._vigil.came(count)
         self._busy = True
         assert self._end is not None
         receive = self._end.receive
@@ -300,6 +303,7 @@ class WebSocket:
     def _end_road(self) -> None:
         if self._state != ENDED:
             self._state = ENDED
+            Vigil.links -= self._end is not None
             self._outbox.clear()
             self._drop()
 
@@ -307,5 +311,6 @@ class WebSocket:
         if self._end is not None:
             raise RuntimeError("run() may be called once only")
         self._end = end
+        Vigil.links += self._state != ENDED
         if self._state == DRAINING:
             self._arm(CLOSE_TIMEOUT)

@@ -112,6 +112,7 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
         self._hung = False  # the other end will send nothing more
         self._held = False  # the write buffer is above its high-water mark
         self._turning = False  # a _turn is scheduled
+        self._watching = False  # so is a _watch
         self._timer: Optional[asyncio.TimerHandle] = None
         self._hold: Optional[asyncio.TimerHandle] = None  # nothing is read before
 
@@ -165,15 +166,22 @@ class AsyncioWebSocket(WebSocket, asyncio.BufferedProtocol):
         if self._end is not None:
             if self.direct is None:  # within TLS, of which tasks might ask more than it bears here
                 self._received(nbytes)
-                return
-            self._loops_turn.due = True
-            try:
-                self._received(nbytes)
-            finally:
-                self._loops_turn.run()
+            else:
+                self._loops_turn.due = True
+                try:
+                    self._received(nbytes)
+                finally:
+                    self._loops_turn.run()
+            if not self._watching:
+                self._watch()
             return
         self._early += self._decoder.room()[:nbytes]
         self._notice()
+
+    def _watch(self) -> None:
+        self._watching = self._vigil.stays()
+        if self._watching:
+            self._loop.call_soon(self._watch)  # while calls are due, it looks at its sockets and does not sleep
 
     def eof_received(self) -> None:
         self._hung = True

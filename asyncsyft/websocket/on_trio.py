@@ -256,6 +256,13 @@ class TrioWebSocket(WebSocket):
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    async def _rest(self) -> None:
+        """Until there is something to read, or for one turn of the loop."""
+        if self._vigil.stays():
+            await trio.lowlevel.checkpoint()
+        else:
+            await wait_readable(self._sock)
+
     async def _read_all(self) -> None:
         """Until the road ends."""
         room, read, reads_all = self._decoder.room, self._road.read, self._road.reads_all
@@ -271,7 +278,7 @@ class TrioWebSocket(WebSocket):
                 in_a_row = 0
                 if self._stuck:
                     self._schedule()  # TLS may have waited for what we read
-                await wait_readable(self._sock)
+                await self._rest()
                 continue
             except OSError as error:
                 self._lost(error)
@@ -283,7 +290,7 @@ class TrioWebSocket(WebSocket):
             in_a_row += 1
             if reads_all and count < len(space):
                 in_a_row = 0
-                await wait_readable(self._sock)
+                await self._rest()
             elif in_a_row >= READS_IN_A_ROW:
                 in_a_row = 0
                 await trio.lowlevel.checkpoint()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, List, Tuple
 
-from . import detailing, fss, modulo, primitives, serializer, simplifying, spdz
+from . import detailing, fss, modulo, primitives, serializer, simplifying, spdz, wrapping
 
-_MODULES = (simplifying, detailing, serializer, primitives, spdz, fss, modulo)
+_MODULES = (simplifying, detailing, serializer, primitives, spdz, fss, modulo, wrapping)
 _PLACES: List[Tuple[Any, str, Any]] = [place for module in _MODULES for place in module.PLACES]
 #: What was there before, as the class or module had it: a static method stays one, what was inherited is so again.
 _before: List[Tuple[Any, str, Any]] = []

@@ -165,6 +165,29 @@ def test_all_is_given_back(hook: Any) -> None:
     assert serde._detail is detailing._detail
 
 
+# Wrappers.
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.bool, torch.float16], ids=str)
+def test_a_wrapper_is_what_pysyft_makes(hook: Any, dtype: Any) -> None:
+    ours, theirs = hook.create_wrapper(dtype), in_pysyft_s_own_way(lambda: hook.create_wrapper(dtype))
+    for each in (ours, theirs):
+        assert (each.dtype, each.shape, each.requires_grad, each.is_leaf) == (dtype, (0,), False, True)
+        assert each.owner is hook.local_worker
+    assert ours.id != theirs.id
+    assert vars(ours).keys() == vars(theirs).keys()
+    assert ours.storage().data_ptr() == theirs.storage().data_ptr() == 0
+    another = hook.create_wrapper(dtype)
+    another.resize_(3)
+    assert ours.shape == (0,)
+
+
+def test_a_wrapper_of_nothing_in_particular_is_refused_or_made_by_pysyft(hook: Any) -> None:
+    assert hook.create_wrapper(None).dtype is torch.float32
+    with pytest.raises(ValueError, match="Wrapper type"):
+        hook.create_wrapper("float32")
+
+
 # Shares.
 
 
