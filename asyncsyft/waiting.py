@@ -126,13 +126,8 @@ class _AsyncioSlot(Slot[T]):
     A future of asyncio's own costs a callback of the loop for each value, which is as much as all the rest of a slot.
     """
 
-    __slots__ = ("is_set", "outcome", "error", "_waiter", "_context", "_asyncio_future_blocking")
     #: Of the subclass for one loop; that of a slot made outside any loop is found when a task waits.
     _turn: Optional[Turn] = None
-
-    def __init__(self) -> None:
-        self.is_set = False
-        self.error = self._waiter = None
 
     def set(self, outcome: T) -> None:
         # As the base class and _wake, in one: this is on the way of every value, and so is what follows.
@@ -195,7 +190,7 @@ def turn_here() -> Turn:
     if turn is None or turn.loop is not loop:
         turn = Turn(loop)
         # That a task asks for the loop is a call of C, too.
-        own = {"__slots__": (), "_turn": turn, "get_loop": repeat(loop).__next__}
+        own = {"_turn": turn, "get_loop": repeat(loop).__next__}
         _here.slot = type("_AsyncioSlot", (_AsyncioSlot,), own)
     return turn
 

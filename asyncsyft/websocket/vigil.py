@@ -16,7 +16,7 @@ MOMENT = 100e-6
 #: Seconds within which a message that came to a sleeper would have come to one who was awake within a moment.
 NEAR = 300e-6
 #: Bytes read at once, at most: what is larger is work, which others want the processors for.
-SMALL = 4096
+SMALL = 16384
 #: How many messages in a row that came near are remembered, and how many of them one that did not come takes away.
 MOST, LESS = 16, 4
 #: Seconds for which another process had this processor, when it was offered: somebody else has work for it.
