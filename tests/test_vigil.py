@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import anyio
@@ -33,9 +34,9 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(vigil, "perf_counter", clock)
-    monkeypatch.setattr(vigil.os, "sched_yield", clock.sched_yield, raising=False)
+    monkeypatch.setattr(os, "sched_yield", clock.sched_yield, raising=False)
     monkeypatch.setattr(Vigil, "spare", 1)
-    monkeypatch.setattr(Vigil, "links", 1)
+    monkeypatch.setattr(Vigil, "up", {Vigil()})
     return clock
 
 
@@ -71,7 +72,7 @@ def test_one_that_did_not_come_in_time_takes_trust_away_but_is_forgiven(clock: C
     come(one, clock, 0.0)
     assert come(one, clock, NEAR / 2)
     clock.now += 1.2 * MOMENT
-    assert not one.stays()
+    assert not any((one.stays(), one.stays(), one.stays()))  # only the first of these is a disappointment
     assert [come(one, clock, NEAR / 2) for _ in range(LESS)] == [False] * (LESS - 1) + [True]
 
 
@@ -106,7 +107,7 @@ def test_a_processor_that_somebody_else_took_is_left_to_them(clock: Clock) -> No
 def test_each_link_needs_a_processor_beside_this_one(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, links: int, spare: int, stays: bool
 ) -> None:
-    monkeypatch.setattr(Vigil, "links", links)
+    monkeypatch.setattr(Vigil, "up", {Vigil() for _ in range(links)})
     monkeypatch.setattr(Vigil, "spare", spare)
     one = Vigil()
     come(one, clock, 0.0)
@@ -133,7 +134,7 @@ class Asker(Echo):
 async def test_questions_one_by_one_are_answered_by_loops_that_stay_awake(
     monkeypatch: pytest.MonkeyPatch, spare: int
 ) -> None:
-    before, stayed = Vigil.links, 0
+    before, stayed = len(Vigil.up), 0
     monkeypatch.setattr(Vigil, "spare", before + spare)
     monkeypatch.setattr(vigil, "NEAR", SECONDS)  # however slow this machine is
     original = Vigil.stays
@@ -158,4 +159,4 @@ async def test_questions_one_by_one_are_answered_by_loops_that_stay_awake(
             await transport.run(asker)
     assert asker.left == 0
     assert (stayed > 0) is (spare > 0)
-    assert Vigil.links == before
+    assert len(Vigil.up) == before

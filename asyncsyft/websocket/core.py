@@ -303,7 +303,7 @@ class WebSocket:
     def _end_road(self) -> None:
         if self._state != ENDED:
             self._state = ENDED
-            Vigil.links -= self._end is not None
+            self._vigil.end()
             self._outbox.clear()
             self._drop()
 
@@ -311,6 +311,7 @@ class WebSocket:
         if self._end is not None:
             raise RuntimeError("run() may be called once only")
         self._end = end
-        Vigil.links += self._state != ENDED
+        if self._state != ENDED:
+            self._vigil.begin()
         if self._state == DRAINING:
             self._arm(CLOSE_TIMEOUT)

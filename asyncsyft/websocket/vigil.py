@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, Set
 
 #: Seconds awake after a message, at most.
 MOMENT = 100e-6
@@ -34,13 +34,21 @@ class Vigil:
     """That of one link. Whoever reads it tells what ``came``, and asks before each sleep whether it ``stays`` awake."""
 
     spare: ClassVar[int] = _spare()
-    #: Links of this process; at the other end of each is somebody who wants a processor to answer with.
-    links: ClassVar[int] = 0
+    #: Those of this process whose link is up; at its other end is somebody who wants a processor to answer with.
+    up: ClassVar[Set[Vigil]] = set()
 
     def __init__(self) -> None:
         self._near = 0  # of late; below zero, it would have been in vain
         self._since = 0.0  # when the last message had been dealt with
-        self._small = self._dealt_with = False
+        self._small = self._dealt_with = self._awake = False
+
+    def begin(self) -> None:
+        """The link is up."""
+        Vigil.up.add(self)
+
+    def end(self) -> None:
+        """It is no more; idempotent."""
+        Vigil.up.discard(self)
 
     def came(self, size: int) -> None:
         """So many bytes were read."""
@@ -54,11 +62,11 @@ class Vigil:
         now = perf_counter()
         if not self._dealt_with:
             self._dealt_with, self._since = True, now
-            return self._small and self._near > 0 and Vigil.links <= Vigil.spare
-        if now - self._since < MOMENT and self._is_spare(now):
-            return True
-        self._near -= LESS
-        return False
+            self._awake = self._small and self._near > 0 and len(Vigil.up) <= Vigil.spare
+        elif self._awake and not (now - self._since < MOMENT and self._is_spare(now)):
+            self._awake = False
+            self._near -= LESS
+        return self._awake
 
     @staticmethod
     def _is_spare(now: float) -> bool:
