@@ -16,7 +16,9 @@ from asyncsyft import ops, program, wire
 from asyncsyft.errors import RemoteProtocolError
 from asyncsyft.executor import Executor
 from asyncsyft.executor import run as run_module
-from asyncsyft.protocol import WINDOW, Conversation
+from asyncsyft.executor.lanes import PIECES_AHEAD
+from asyncsyft.protocol import CHUNKS_AHEAD, WINDOW, Conversation
+from asyncsyft.protocol.lane import LARGE_CHUNK
 from asyncsyft.store import Space, Store
 from asyncsyft.wire import MAX_ID, Failure
 from tests.ends import MINE, Asked, Pair, deliver, frame, pull
@@ -1135,3 +1137,27 @@ def test_failures_are_shared_and_not_copied() -> None:
     room.send(["add", 1, [98, 99]], *[["add", number, [number - 1, number - 1]] for number in range(2, 50)])
     causes: List[Optional[Failure]] = [room.space.poisons.get(number) for number in range(1, 50)]
     assert all(cause is causes[0] for cause in causes)
+
+
+class Heard:
+    """Sessions that take what they are told."""
+
+    def step(self, job: Any, step: Any) -> None:
+        self.last = step.op
+
+    def ended(self, conversation: Conversation) -> None:
+        """Nothing to do."""
+
+
+@pytest.mark.parametrize(("op", "ahead"), [("mpc.deal", PIECES_AHEAD), ("tag", CHUNKS_AHEAD)])
+@pytest.mark.parametrize("relayed", [False, True])
+def test_members_of_a_session_may_send_many_large_pieces_ahead(op: str, ahead: int, relayed: bool) -> None:
+    room = Room()
+    room.executor.sessions = Heard()
+    for number, end in enumerate((room.pair.near, room.pair.far), 1):
+        end.begin(number if relayed else 0)
+    room.send([op, 0, [], {}], body=[bytes(LARGE_CHUNK)])
+    lane = room.pair.far.lane(0)
+    room_for_more = lane.allowed - lane.consumed
+    assert lane.consumed > LARGE_CHUNK
+    assert room_for_more == (WINDOW if relayed else ahead * lane.consumed)

@@ -15,7 +15,7 @@ from ..errors import Cancelled, LimitExceeded, OpFailed, Refused, RemoteProtocol
 from ..limits import WorkerLimits
 from ..privacy import Audit
 from ..program import Step
-from ..protocol import Conversation, Served
+from ..protocol import CHUNKS_AHEAD, Conversation, Served
 from ..store import Outcome, Store
 from ..wire import Buffer, ChunkOf, Program
 from .job import Job, raw_inputs, raw_op, raw_outs, raw_states
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 #: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
 COPIED = 1 << 12
+#: Large pieces of what members of a session say to each other, for which there is room: they land where they are to be,
+#: and who sends them can seal all of them while the others compute.
+PIECES_AHEAD = 32
 NO_LIMITS = WorkerLimits(cpu_seconds=0)
 _BARRIERS = frozenset((program.SEARCH, program.PLANS, program.RECALL))
 
@@ -100,9 +103,10 @@ class Executor:
             job.fail(0, error, "", ())
             job.steps, chunked = [], []
         is_next = not (chunked or lane.waiting or lane.running or job.space.pending)
-        if is_next and self._runs_here(job):
+        of_session = len(job.steps) == 1 and raw_op(job.steps[0]) in program.SESSION_STEPS
+        if is_next and self._runs_here(job, of_session):
             # As most do, it ran to its end here, and need not be queued.
-            conversation.consumed(served.lane, size, job.generation)
+            conversation.consumed(served.lane, size, job.generation, PIECES_AHEAD if of_session else CHUNKS_AHEAD)
             self._ran(job)
             if job.outstanding:
                 self.jobs[conversation, served.id] = job
@@ -117,9 +121,9 @@ class Executor:
         if not job.finished:
             job.body = bytes(body)  # it waits: the view is valid only during this call
 
-    def _runs_here(self, job: Job) -> bool:
+    def _runs_here(self, job: Job, of_session: bool) -> bool:
         """Run a job, if that can be done at once; what members of a session say to each other is one step of theirs."""
-        if len(job.steps) == 1 and raw_op(job.steps[0]) in program.SESSION_STEPS:
+        if of_session:
             loop_step(self, job)
             return True
         return bool(self._quiet.call(run, job, self.store, True))

@@ -174,11 +174,14 @@ class Sending:
             self._new_above.append(served.id)
         self._answers_due = self._answers_due or not told
 
-    def consumed(self, lane: int, size: int, generation: int) -> None:
-        """Give credit back: these bytes are no longer held here. Bytes of before a resume give none."""
+    def consumed(self, lane: int, size: int, generation: int, ahead: int = CHUNKS_AHEAD) -> None:
+        """Give credit back: these bytes are no longer held here. Bytes of before a resume give none.
+
+        ``ahead``: room for how many more like it, if it is large.
+        """
         if generation == self.generation:
-            large = size > wire.CHUNK and not self.to  # room for some more like it, as for chunks
-            self._consumed(self.lanes.get(lane) or self.lane(lane), size, CHUNKS_AHEAD * size if large else 0)
+            large = size > wire.CHUNK and not self.to  # where no relay holds them, as for chunks
+            self._consumed(self.lanes.get(lane) or self.lane(lane), size, ahead * size if large else 0)
 
     def _landed(self, lane: Lane, size: int) -> None:
         """A chunk in a frame of so many bytes has landed: room for some more like it, where no relay holds them."""
