@@ -22,6 +22,12 @@ class Task(Protocol):
     """What is put on a desk to be served."""
 
     call: Call
+    #: By whom it was sent.
+    talk: Any
+    #: Whether somebody waits for its answer.
+    is_waited: bool
+    #: Whether the next task at its desk is of the same call, and waited for: its answer takes this one's along.
+    is_followed: bool
 
     def serve(self) -> None:
         """Do it and answer; raises nothing."""
@@ -47,6 +53,8 @@ class Desk:
         #: Those who were told something, and not waited for, while this was served.
         self.told: Dict[Any, None] = {} if host is None else host.told
         self.later: Deque[Task] = deque()
+        #: The task that was put here last, while anybody has it.
+        self.last: Callable[[], Optional[Task]] = lambda: None
         self.turn: Optional[threading.Lock] = None if host is None else host.turn  # while it is held here
 
     def wait(self, answer: Answer, seconds: Optional[float] = None) -> None:
@@ -198,6 +206,10 @@ class Office:
             if desk is None:
                 desk = self._desks[conversation] = Desk()
                 threading.Thread(target=self._work, args=(desk,), name=f"bridge {self.name}", daemon=True).start()
+        before = desk.last()
+        if before is not None and task.is_waited and before.talk is task.talk and before.call == task.call:
+            before.is_followed = True
+        desk.last = weakref.ref(task)
         desk.mail.put(task)
 
     def ended(self, conversation: Any) -> None:

@@ -111,18 +111,20 @@ class Arrived:
     def __init__(self, service: Service, talk: Conversation, served: Served, arriving: Arriving, size: int) -> None:
         self.call, self.arriving = arriving.call, arriving
         self.talk, self.served = talk, served
+        self.is_waited, self.is_followed = arriving.is_waited, False
         self._service, self._size, self._generation = service, size, talk.generation
 
     def serve(self) -> None:
         """Have the worker do it, and answer."""
         messages, loop = self.arriving.messages(), self._service.loop
-        if self.arriving.is_waited:
+        if self.is_waited:
             loop.queue(self._answer, *self._answered(messages[0][0]))
             loop.hurry()
             return
         loop.queue(self._answer, None, self._done(messages))
         # While there is more to do, answers that nobody waits for may leave together; else somebody may wait after all.
-        (loop.hurry if here().mail.empty() else loop.linger)()
+        if not self.is_followed:
+            (loop.hurry if here().mail.empty() else loop.linger)()
 
     def _answered(self, message: Message) -> Tuple[Optional[bytes], Dict[int, Any]]:
         """What a message is answered with, or what went wrong: with it, or with one before that nobody waited for."""

@@ -60,7 +60,7 @@ class WebSocket:
         self._awake = False  # pull may have something, and a pump is on its way
         self._stuck = False  # the road takes no more for now
         self._dry = False  # the last pull gave nothing
-        self._vigil = Vigil()
+        self._vigil = Vigil()  # whether the loop is to sleep
         self._busy = False  # within pump or _received, which will look again before they end
 
     # What the shell does.

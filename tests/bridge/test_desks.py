@@ -18,6 +18,10 @@ from bridge.messages import Call
 class Job:
     """A task that runs a function at its desk, in turn, and remembers in which thread."""
 
+    talk: Any = None
+    is_waited = False
+    is_followed = False
+
     def __init__(self, office: Office, call: Call, work: Callable[[], Any]) -> None:
         self.office, self.call, self.work = office, call, work
         self.ended = Outcome()
@@ -42,6 +46,31 @@ class Reply:
 @pytest.fixture
 def office() -> Office:
     return Office("bob")
+
+
+@pytest.mark.parametrize(
+    ("call", "talk", "waited", "followed"),
+    [
+        (Call(b"a", 1), "talk", True, True),
+        (Call(b"a", 1), "talk", False, False),
+        (Call(b"b", 1), "talk", True, False),
+        (Call(b"a", 2), "talk", True, False),
+        (Call(b"a", 1), "another", True, False),
+    ],
+    ids=["asked next", "told next", "another program", "deeper", "another conversation"],
+)
+def test_what_is_told_knows_whether_the_same_call_asks_next(
+    office: Office, call: Call, talk: str, waited: bool, followed: bool
+) -> None:
+    go = Outcome()
+    busy = Job(office, Call(b"a", 1), go.wait)
+    told, after = Job(office, Call(b"a", 1), lambda: None), Job(office, call, lambda: None)
+    told.talk, after.talk, after.is_waited = "talk", talk, waited
+    for job in (busy, told, after):
+        office.deliver("talk", job)
+    assert (busy.is_followed, told.is_followed, after.is_followed) == (False, followed, False)
+    go.set()
+    assert len({job.ended.wait()[0] for job in (busy, told, after)}) == 1  # one after the other
 
 
 def test_each_conversation_has_a_thread_and_keeps_its_order(office: Office) -> None:
