@@ -40,10 +40,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def come(one: Vigil, clock: Clock, after: float, size: int = 60) -> bool:
+def come(one: Vigil, clock: Clock, after: float, size: int = 60, sent: int = 0) -> bool:
     """A message, so many seconds after the one before was dealt with; whether its loop stays awake then."""
     clock.now += after
-    one.came(size)
+    one.came(size, sent)
     return one.stays()
 
 
@@ -87,12 +87,17 @@ def test_trust_has_an_end(clock: Clock) -> None:
     assert not come(one, clock, 2 * NEAR)
 
 
-def test_what_is_large_is_work_for_others(clock: Clock) -> None:
+@pytest.mark.parametrize(("read", "sent"), [(SMALL + 1, SMALL), (SMALL, SMALL + 1)], ids=["read", "sent"])
+def test_what_is_large_is_work_for_others(clock: Clock, read: int, sent: int) -> None:
     one = Vigil()
     for _ in range(MOST):
         come(one, clock, NEAR / 2)
-    assert not come(one, clock, NEAR / 2, SMALL + 1)
-    assert come(one, clock, NEAR / 2, SMALL)
+    assert not come(one, clock, NEAR / 2, read, sent)
+    one.came(SMALL, sent + SMALL)
+    assert one.stays()  # trust begins anew
+    clock.now += 1.2 * MOMENT
+    assert not one.stays()
+    assert not come(one, clock, NEAR / 2, sent=sent + SMALL)
 
 
 def test_a_processor_that_somebody_else_took_is_left_to_them(clock: Clock) -> None:

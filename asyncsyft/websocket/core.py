@@ -227,7 +227,7 @@ class WebSocket:
             self._decoder.discard()
             return
         self.bytes_received += count
-        self._vigil.came(count)
+        self._vigil.came(count, self.bytes_sent)
         self._busy = True
         assert self._end is not None
         receive = self._end.receive

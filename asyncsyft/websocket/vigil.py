@@ -15,7 +15,7 @@ from typing import ClassVar, Set
 MOMENT = 100e-6
 #: Seconds within which a message that came to a sleeper would have come to one who was awake within a moment.
 NEAR = 300e-6
-#: Bytes read at once, at most: what is larger is work, which others want the processors for.
+#: Bytes read at once, and sent before, at most: what is larger is work, which others want the processors for.
 SMALL = 16384
 #: How many messages in a row that came near are remembered, and how many of them one that did not come takes away.
 MOST, LESS = 16, 4
@@ -40,6 +40,7 @@ class Vigil:
     def __init__(self) -> None:
         self._near = 0  # of late; below zero, it would have been in vain
         self._since = 0.0  # when the last message had been dealt with
+        self._sent = 0
         self._small = self._dealt_with = self._awake = False
 
     def begin(self) -> None:
@@ -50,11 +51,13 @@ class Vigil:
         """It is no more; idempotent."""
         Vigil.up.discard(self)
 
-    def came(self, size: int) -> None:
-        """So many bytes were read."""
-        self._small = size <= SMALL
-        self._dealt_with = False
-        if self._small and self._near < MOST and perf_counter() - self._since < NEAR:
+    def came(self, size: int, sent: int) -> None:
+        """So many bytes were read, and so many sent so far in all."""
+        self._small = size <= SMALL and sent - self._sent <= SMALL
+        self._sent, self._dealt_with = sent, False
+        if not self._small:
+            self._near = min(self._near, 0)
+        elif self._near < MOST and perf_counter() - self._since < NEAR:
             self._near += 1
 
     def stays(self) -> bool:
