@@ -40,7 +40,7 @@ class Vigil:
     def __init__(self) -> None:
         self._near = 0  # of late; below zero, it would have been in vain
         self._since = 0.0  # when the last message had been dealt with
-        self._sent = 0
+        self._sent = 0  # bytes, when it came
         self._small = self._dealt_with = self._awake = False
 
     def begin(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 import syft as sy
 import torch
+from syft.generic.abstract.object import _apply_args
 
 _original = sy.TorchHook.create_wrapper
 _empty: Dict[torch.dtype, Any] = {}
@@ -23,7 +24,7 @@ def create_wrapper(self: Any, wrapper_type: Any) -> Any:
     if like is None:
         like = _empty[wrapper_type] = torch.native_tensor([], dtype=wrapper_type)
     wrapper = like.native_new()
-    wrapper.owner, wrapper.id = self.local_worker, sy.ID_PROVIDER.pop()
+    _apply_args(self, wrapper)
     wrapper.owner.register_obj(wrapper)
     return wrapper
 
