@@ -9,7 +9,7 @@ import io
 import math
 import re
 import struct
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -129,7 +129,10 @@ def copies_at(
         strides.insert(0, dim * strides[0])
     # One array over all of them, whose rows they are: to make a view of each costs more than to copy it.
     together: Array = np.ndarray((count, *shape), dtype, buffer, at, (stride, *strides))
-    return [row.copy() for row in together]
+    return list(map(_copy, together))
+
+
+_copy: Callable[[Array], Array] = np.ndarray.copy
 
 
 class Landing:

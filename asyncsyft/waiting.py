@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from contextvars import Context
 from itertools import repeat
-from typing import Any, Awaitable, Callable, Deque, Generator, Generic, Optional, Tuple, Type, TypeVar
+from typing import Any, Awaitable, Callable, Deque, Generator, Generic, Iterable, Optional, Tuple, Type, TypeVar
 
 T = TypeVar("T")
 
@@ -33,6 +33,13 @@ class Slot(Generic[T]):
             self.outcome, self.is_set = outcome, True
             if self._waiter is not None:
                 self._wake()
+
+    @staticmethod
+    def set_all(slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
+        """As ``set``, of many; where there is None, nobody waits."""
+        for slot, outcome in zip(slots, outcomes):
+            if slot is not None:
+                slot.set(outcome)
 
     def fail(self, error: BaseException) -> None:
         """There will be no outcome, and why; the first one counts."""
@@ -129,16 +136,19 @@ class _AsyncioSlot(Slot[T]):
     #: Of the subclass for one loop; that of a slot made outside any loop is found when a task waits.
     _turn: Optional[Turn] = None
 
-    def set(self, outcome: T) -> None:
-        # As the base class and _wake, in one: this is on the way of every value, and so is what follows.
-        if not self.is_set:
-            self.outcome, self.is_set = outcome, True
-            if self._waiter is not None:
-                turn: Turn = self._turn  # type: ignore[assignment] # a task waits
-                turn.tasks.append((self._waiter, self._context, _GO_ON))
-                self._waiter = None
-                if not turn.due:
-                    turn.soon()
+    @staticmethod
+    def set_all(slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
+        # As ``set`` and ``_wake``, in one: this is on the way of every value, and so is what follows.
+        for slot, outcome in zip(slots, outcomes):
+            if slot is not None and not slot.is_set:
+                slot.outcome, slot.is_set = outcome, True
+                waiter = slot._waiter
+                if waiter is not None:
+                    slot._waiter = None
+                    turn: Turn = slot._turn  # type: ignore[attr-defined]
+                    turn.tasks.append((waiter, slot._context, _GO_ON))  # type: ignore[attr-defined]
+                    if not turn.due:
+                        turn.soon()
 
     def _wake(self, woken: _Woken = _GO_ON) -> None:
         assert self._turn is not None

@@ -224,14 +224,19 @@ class Program(NamedTuple):
     chunked: List[int]
 
 
-class Values(NamedTuple):
-    """Small tensors that answer steps of the request of the frame's id.
+#: Small tensors as they leave: a step or several, descriptor, shape, offset in the body.
+Value = Tuple[Union[int, Sequence[int]], str, Sequence[int], int]
 
-    Each is (step, descriptor, shape, offset of its bytes in the body); ``tensor.py`` checks descriptor and shape.
+
+class Values(NamedTuple):
+    """Small tensors and documents that answer steps of the request of the frame's id.
+
+    Each is (steps, descriptor, shape, offset of the first one's bytes in the body), for so many of one form, one
+    behind the other; ``tensor.py`` checks descriptor and shape. A single step travels without its list.
     """
 
     seen: int
-    values: List[Tuple[int, str, List[int], int]]
+    values: List[Tuple[List[int], Any, Any, int]]
 
 
 class ChunkOf(NamedTuple):
@@ -464,13 +469,23 @@ def _values(m: List[Any]) -> Values:
     seen, values = m[0], m[1]
     if type(seen) is not int or not 0 <= seen <= MAX_ID or type(values) is not list:
         raise ValueError("values are a number and a list")
-    for step, _, _, offset in values:
-        if type(step) is not int or type(offset) is not int or offset < 0:
+    count = 0
+    for value in values:
+        steps, _, _, offset = _list(value)
+        if type(steps) is int:
+            value[0] = steps = [steps]
+        elif type(steps) is not list or set(map(type, steps)) != _NUMBERS:
+            raise ValueError("a value is of a step, or of a list of them")
+        if type(offset) is not int or offset < 0:
             raise ValueError("a value is a step, a descriptor, a shape and an offset")
+        count += len(steps)
+    if count > MAX_LIST:
+        raise ValueError(f"more than {MAX_LIST} values")
     made: Values = _new(Values, (seen, values))
     return made
 
 
+_NUMBERS = {int}
 _DECODERS: Dict[int, Callable[[List[Any]], Any]] = {
     HELLO: _hello,
     WELCOME: _welcome,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from unittest import mock
 
 import anyio
 import anyio.to_thread
@@ -218,6 +219,43 @@ def test_many_small_values_share_frames() -> None:
     asked = room.send(*[["get", 0, [1]]] * 1500)
     assert sorted(step for step, _ in asked.values) == list(range(1500))
     assert is_done(asked)
+
+
+ALIKE = {
+    "float32[10]": np.arange(10, dtype="<f4"),
+    "of 12 bytes": np.arange(3, dtype="<f4"),
+    "a scalar": np.array(2.5, "<f4"),
+    "bools": np.array([True, False, True]),
+    "in Fortran's order": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "every other element": np.arange(10.0)[::2],
+    "empty": np.zeros((0, 3)),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_values_of_one_form_come_back(name: str) -> None:
+    room = Room()
+    for number in range(1, 6):
+        room.space.keep(number, ALIKE[name] if number % 2 else np.asarray(ALIKE[name] == 1).astype(ALIKE[name].dtype))
+    asked = room.send(*[["get", 0, [number]] for number in range(1, 6)])
+    assert [step for step, _ in asked.values] == list(range(5))
+    for step, value in asked.values:
+        assert value.dtype == ALIKE[name].dtype
+        np.testing.assert_array_equal(value, room.space.objects[step + 1])
+    assert is_done(asked)
+
+
+def test_values_of_one_form_are_one_entry_and_others_have_their_own() -> None:
+    room = Room()
+    for number, array in enumerate([np.zeros(2), np.ones(2), np.ones((2, 1)), np.ones(2, "i8")], 1):
+        room.space.keep(number, array)
+    alike = [["get", 0, [number]] for number in (1, 2, 1)]
+    for steps, entries in ((alike, 1), ([*alike, ["get", 0, [3]]], 4), ([*alike, ["get", 0, [4]]], 4)):
+        with mock.patch.object(room.pair.far, "values", wraps=room.pair.far.values) as told:
+            asked = room.send(*steps)
+        assert len(asked.values) == len(steps)
+        ((_, values, _),) = (call.args for call in told.call_args_list)
+        assert len(values) == entries
 
 
 # Order as data flow.

@@ -530,6 +530,11 @@ ANSWERING: Dict[str, bytes] = {
     "no shape": values(1, [(0, "<f8", 1, 0)], bytes(16)),
     "a shape of floats": values(1, [(0, "<f8", [1.0], 0)], bytes(16)),
     "a huge shape": values(1, [(0, "<f8", [1 << 40, 1 << 40], 0)], bytes(16)),
+    "no step": values(1, [([], "<f8", [1], 0)], bytes(16)),
+    "a step that is a float": values(1, [([0, 0.5], "<f8", [1], 0)], bytes(16)),
+    "steps of which one is a list": values(1, [([0, [0]], "<f8", [1], 0)], bytes(16)),
+    "more values than a frame has": values(1, [([0] * 4096, "<f8", [0], 0), (0, "<f8", [0], 0)]),
+    "values that lie past 2^63": values(1, [([0, 0], "<f8", [1], (1 << 63) - 8)], bytes(16)),
     "no document": values(1, [(0, wire.DOCUMENT, [2], 0)], b"\xc1\xc1"),
     "a chunk that begins late": chunk(1, 0, 8, 8),
     "a chunk past the end": chunk(1, 0, 0, 72),
@@ -577,33 +582,48 @@ def test_values_that_nobody_asked_for_change_nothing(message: bytes) -> None:
     assert all(request.values == [] and not request.landings for request in asked)
 
 
-FORMS = [("<f4", 5), ("<f8", 1), ("|u1", 3), ("|b1", 2)]
+FORMS = [("<f4", [5]), ("<f8", []), ("|u1", [3]), ("|b1", [2]), ("<i8", [0, 2]), (wire.DOCUMENT, [4])]
 
 
-@given(st.lists(st.tuples(st.sampled_from(FORMS), st.sampled_from([0, 8])), max_size=12), st.data())
+def encoded(step: int, descr: str, shape: List[int]) -> Tuple[Any, bytes]:
+    """A value of that form, and its bytes."""
+    if descr == wire.DOCUMENT:
+        return [step, "x"], msgpack.packb([step, "x"])
+    array = np.arange(step, step + int(np.prod(shape))).astype(descr).reshape(shape)
+    return array, array.tobytes()
+
+
+@given(st.lists(st.tuples(st.sampled_from(FORMS), st.integers(1, 4), st.sampled_from([0, 8])), max_size=9), st.data())
 def test_values_of_any_forms_and_gaps_come_each_to_its_step(forms: List[Any], data: st.DataObject) -> None:
     near, (asked, *_) = asker()
-    entries, body, expected = [], b"", {}
-    for step, ((descr, size), gap) in enumerate(forms):
-        array = np.arange(step, step + size).astype(descr)
+    entries: List[Any] = []
+    body = b""
+    expected: Dict[int, Any] = {}
+    for (descr, shape), count, gap in forms:
         body += bytes(gap)
-        entries.append((step, descr, [size], len(body)))
-        body += array.tobytes() + bytes(-array.nbytes % 8)
-        expected[step] = array
-    wanted = data.draw(st.sets(st.sampled_from(range(len(forms))))) if forms else set()
+        steps = range(len(expected), len(expected) + count)
+        entries.append((steps[0] if count == 1 else list(steps), descr, shape, len(body)))
+        for step in steps:
+            expected[step], piece = encoded(step, descr, shape)
+            body += piece + bytes(-len(piece) % 8)
+    wanted = data.draw(st.sets(st.sampled_from(range(len(expected))))) if expected else set()
     asked.wanted = set(wanted)
     deliver(near, values(1, data.draw(st.permutations(entries)), body))
     assert {step for step, _ in asked.values} == wanted
     for step, value in asked.values:
-        assert value.dtype == expected[step].dtype
-        np.testing.assert_array_equal(value, expected[step])
+        if isinstance(expected[step], list):
+            assert value == expected[step]
+        else:
+            assert (value.dtype, value.shape) == (expected[step].dtype, expected[step].shape)
+            assert value.flags.writeable
+            np.testing.assert_array_equal(value, expected[step])
 
 
 def test_the_last_of_many_values_may_not_end_past_the_body() -> None:
     near, (asked, *_) = asker()
     asked.wanted = {0, 1, 2}
     with pytest.raises(RemoteProtocolError, match="in a body of 20"):
-        deliver(near, values(1, [(step, "<f8", [1], 8 * step) for step in range(3)], bytes(20)))
+        deliver(near, values(1, [([0, 1, 2], "<f8", [1], 0)], bytes(20)))
     assert asked.values == []
 
 

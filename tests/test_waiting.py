@@ -57,6 +57,24 @@ async def test_who_waits_first_is_woken() -> None:
     assert await outcome(slot) == "here"  # and again
 
 
+async def test_many_are_set_together() -> None:
+    slots = [slot_class()() for _ in range(4)]
+    got: List[Any] = []
+
+    async def wait(slot: Slot[Any]) -> None:
+        got.append(await outcome(slot))
+
+    slots[2].set("before")
+    async with anyio.create_task_group() as tasks:
+        for slot in slots[:2]:
+            tasks.start_soon(wait, slot)
+        await settle()
+        slot_class().set_all([slots[0], None, *slots[1:]], range(5))
+        assert got == []
+    assert got == [0, 2]
+    assert [await outcome(slot) for slot in slots] == [0, 2, "before", 4]
+
+
 async def test_an_error_takes_the_place_of_the_outcome() -> None:
     before, after = slot_class()(), slot_class()()
     before.fail(KeyError("before"))

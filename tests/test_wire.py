@@ -44,7 +44,10 @@ MESSAGES: Dict[int, Tuple[Any, Any]] = {
     wire.CANCEL: ((4, 2), wire.Cancel(4, 2)),
     wire.ANSWERS: ((4, [7, 9], [FAILURE]), wire.Answers(4, [7, 9], [FAILURE])),
     wire.PROGRAM: ((4, PROGRAM, [0]), wire.Program(4, PROGRAM, [0])),
-    wire.VALUES: ((4, [(0, "<f4", (2, 3), 8)]), wire.Values(4, [[0, "<f4", [2, 3], 8]])),  # type: ignore[list-item]
+    wire.VALUES: (
+        (4, [(0, "<f4", (2, 3), 8), ((1, 5), "<f8", (), 32)]),
+        wire.Values(4, [[[0], "<f4", [2, 3], 8], [[1, 5], "<f8", [], 32]]),  # type: ignore[list-item]
+    ),
     wire.CHUNK_OF: ((4, 0, "<f8", [1 << 20], 1 << 18), wire.ChunkOf(4, 0, "<f8", [1 << 20], 1 << 18)),
 }
 KINDS = sorted(MESSAGES)

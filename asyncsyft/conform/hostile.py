@@ -111,6 +111,9 @@ _META: List[Tuple[str, bytes]] = [
     ("a resume that asked -1", packed(wire.RESUME, [bytes(8), bytes(8), 0, 0, {}, -1])),
     ("a resume of which a float has landed", packed(wire.RESUME, [bytes(8), bytes(8), 0, 0, {}, 0, [[0, 1, 0, 0.5]]])),
     ("a value at a negative offset", packed(wire.VALUES, [0, [[0, "<f4", [1], -8]]], 1)),
+    ("values of no steps", packed(wire.VALUES, [0, [[[], "<f4", [1], 0]]], 1)),
+    ("values of a step that is a text", packed(wire.VALUES, [0, [[[1, "2"], "<f4", [1], 0]]], 1)),
+    ("values of 4,097 steps", packed(wire.VALUES, [0, [[[1] * 4096, "<f4", [0], 0], [2, "<f4", [0], 0]]], 1)),
     ("a chunk at a negative offset", packed(wire.CHUNK_OF, [0, 0, "<f4", [1], -8], 1)),
 ]
 _CONVERSATION: List[Tuple[str, bytes]] = [

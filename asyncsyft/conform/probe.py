@@ -206,13 +206,15 @@ class Probe:
 
     def _on_values(self, one: Frame, message: wire.Values) -> None:
         self._charge(one)
-        for step, descr, shape, offset in message.values:
+        for steps, descr, shape, at in message.values:
             dtype, dims, nbytes = tensor.check_descr("|u1" if descr == wire.DOCUMENT else descr, shape)
-            piece = one.body[offset : offset + nbytes]
-            if offset & 7 or len(piece) != nbytes:
-                raise RemoteProtocolError(f"value {one.id}.{step} lies at {offset} of a body of {len(one.body)}")
-            found = wire.document(piece) if descr == wire.DOCUMENT else tensor.copy_out(dtype, dims, piece)
-            self._note(one.id, step, found)
+            for step in steps:
+                piece = one.body[at : at + nbytes]
+                if at & 7 or len(piece) != nbytes:
+                    raise RemoteProtocolError(f"value {one.id}.{step} lies at {at} of a body of {len(one.body)}")
+                found = wire.document(piece) if descr == wire.DOCUMENT else tensor.copy_out(dtype, dims, piece)
+                self._note(one.id, step, found)
+                at += nbytes + 7 & ~7
         if one.flags & wire.LAST:
             self._answer(one.id)
 

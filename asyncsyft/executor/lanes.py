@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from typing import Callable, Deque, Dict, Iterator, List, Optional, Protocol, Set, Tuple
+from typing import Callable, Deque, Dict, Iterator, Optional, Protocol, Set, Tuple
 
 from anyio.abc import TaskGroup
 
@@ -17,7 +17,8 @@ from ..privacy import Audit
 from ..program import Step
 from ..protocol import CHUNKS_AHEAD, Conversation, Served
 from ..store import Outcome, Store
-from ..wire import Buffer, ChunkOf, Program
+from ..wire import ChunkOf, Program
+from . import answers
 from .job import Job, raw_inputs, raw_op, raw_outs, raw_states
 from .moves import Moves
 from .quiet import Quiet
@@ -28,8 +29,6 @@ from .turns import Turns
 
 logger = logging.getLogger(__name__)
 
-#: Arrays up to this many bytes are copied into their answer; larger ones are lent to it, since they never change.
-COPIED = 1 << 12
 #: Large pieces of what members of a session say to each other, for which there is room: they land where they are to be,
 #: and who sends them can seal all of them while the others compute.
 PIECES_AHEAD = 32
@@ -382,27 +381,6 @@ class Executor:
             self.releases.note_gets(job)
         for failure in job.failures:
             conversation.fail(served, failure)
-        values: List[Tuple[int, str, Tuple[int, ...], int]] = []
-        body: List[Buffer] = []
-        at = 0
-        for step, value in job.values:
-            data: Buffer
-            if isinstance(value, bytes):
-                descr, shape, data = wire.DOCUMENT, (len(value),), value
-                size = len(data)
-            else:
-                size = value.nbytes
-                if size > wire.CHUNK:
-                    conversation.value(served, step, tensor.as_tensor(value))
-                    continue
-                descr, shape = tensor.descriptor(value.dtype), value.shape
-                data = value.tobytes() if size <= COPIED else tensor.raw(tensor.as_tensor(value))
-            if at + size > wire.CHUNK or len(values) >= program.BATCH_STEPS:
-                conversation.values(served, values, body)
-                values, body, at = [], [], 0
-            values.append((step, descr, shape, at))
-            body.append(data)
-            at += size + 7 & ~7
-        if values:
-            conversation.values(served, values, body)
+        if job.values:
+            answers.give(conversation, served, job.values)
         job.failures, job.values = [], []

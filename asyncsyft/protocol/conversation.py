@@ -16,9 +16,6 @@ from .lane import Lane, Request, Served
 from .resuming import Resuming
 from .sending import MAX_UNSEEN
 
-#: Values that are read together at most.
-ALIKE = 256
-
 
 class Conversation(Resuming):
     """One end of what two peers have between them. ``mine`` and ``theirs`` are the incarnations of the two lives."""
@@ -187,43 +184,20 @@ class Conversation(Resuming):
             request.lost(error)
 
 
-def _give(request: Request, values: List[Tuple[int, str, List[int], int]], body: memoryview) -> None:
+def _give(request: Request, values: List[Tuple[List[int], Any, Any, int]], body: memoryview) -> None:
     """Tell a request its values. Raises: RemoteProtocolError."""
-    steps: List[int] = []
-    found: List[Any] = []
-    at, end = 0, len(body)
-    while at < len(values):
-        step, descr, shape, offset = values[at]
-        if not request.wants(step):
-            at += 1
+    for steps, descr, shape, offset in values:
+        if not any(map(request.wants, steps)):
             continue
         dtype, dims, nbytes = _checked(descr, shape)
-        stride = nbytes + 7 & ~7
-        count = _alike(values, at, stride) if len(values) - at > 1 and descr != wire.DOCUMENT else 1
-        if offset & 7 or offset + (count - 1) * stride + nbytes > end:
-            raise RemoteProtocolError(f"{count} values of {nbytes} bytes from {offset} on in a body of {end}")
-        steps.append(step)
+        count, stride = len(steps), nbytes + 7 & ~7
+        if offset & 7 or offset + (count - 1) * stride + nbytes > len(body):
+            raise RemoteProtocolError(f"{count} values of {nbytes} bytes from {offset} on in a body of {len(body)}")
         if descr == wire.DOCUMENT:
-            found.append(wire.document(body[offset : offset + nbytes]))
-        elif count == 1:
-            found.append(tensor.copy_at(dtype, dims, nbytes, body, offset))
+            places = range(offset, offset + count * stride, stride) if count > 1 else (offset,)
+            request.gave(steps, [wire.document(body[at : at + nbytes]) for at in places])
         else:
-            steps += [value[0] for value in values[at + 1 : at + count]]
-            found += tensor.copies_at(dtype, dims, nbytes, body, offset, stride, count)
-        at += count
-    request.gave(steps, found)
-
-
-def _alike(values: List[Tuple[int, str, List[int], int]], at: int, stride: int) -> int:
-    """How many values from that one on are of its form, and lie one behind the other, as most of a frame do."""
-    _, descr, shape, due = values[at]
-    count = 1
-    for _, other, dims, offset in values[at + 1 : at + ALIKE]:
-        due += stride
-        if offset != due or other != descr or dims != shape:
-            break
-        count += 1
-    return count
+            request.gave(steps, tensor.copies_at(dtype, dims, nbytes, body, offset, stride, count))
 
 
 def _checked(descr: str, shape: List[int]) -> Tuple[tensor.DType, Tuple[int, ...], int]:

@@ -72,7 +72,7 @@ class Request:
     def value(self, step: int, value: Any) -> None:
         """Step ``step`` gave this: an array, or a document."""
 
-    def gave(self, steps: List[int], values: List[Any]) -> None:
+    def gave(self, steps: Sequence[int], values: Sequence[Any]) -> None:
         """Steps gave these values, one each: as ``value``, of those that are wanted."""
         for step, value in zip(steps, values):
             if self.wants(step):

@@ -12,7 +12,7 @@ from .. import wire
 from ..compression import AUTO, Policy
 from ..errors import AsyncSyftError, RemoteProtocolError, fresh
 from ..tensor import Array
-from ..wire import Buffer, Failure, Frame, Parcel
+from ..wire import Buffer, Failure, Frame, Parcel, Value
 from .lane import CHUNK_HEAD, CHUNKS_AHEAD, FAST, LARGE_CHUNK, WINDOW, Chunks, Lane, Request, Served, Server
 
 #: Lanes that one conversation may have: MPC sessions and nested requests need a few each.
@@ -137,8 +137,8 @@ class Sending:
         """Answer a step with a tensor too large for ``values``; the array is pinned until the answer was seen."""
         self._answer(served, Chunks(step, array, wire.OF_ANSWER))
 
-    def values(self, served: Served, values: List[Tuple[int, str, Tuple[int, ...], int]], body: List[Buffer]) -> None:
-        """Answer steps with small tensors and documents: (step, descriptor, shape, offset in the body) each."""
+    def values(self, served: Served, values: Sequence[Value], body: List[Buffer]) -> None:
+        """Answer steps with small tensors and documents."""
         policy = self._policy(served)
         self._answer(served, Parcel(wire.VALUES, served.lane, (self.seen, values), body, 0, policy))
 

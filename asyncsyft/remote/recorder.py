@@ -72,10 +72,8 @@ class Sent(Request):
         if slot is not None:
             slot.set(value)
 
-    def gave(self, steps: List[int], values: List[Any]) -> None:
-        for slot, value in zip(map(self.slots.pop, steps, repeat(None)), values):
-            if slot is not None:
-                slot.set(value)  # which counts only if somebody still waits
+    def gave(self, steps: Sequence[int], values: Sequence[Any]) -> None:
+        self.recorder.slot.set_all(map(self.slots.pop, steps, repeat(None)), values)
 
     def failed(self, failure: Failure) -> None:
         error = self.recorder.error(self, failure)

@@ -199,6 +199,13 @@ def _of_conversations() -> List[Dict[str, Any]]:
         vector(
             "the last values of a request", wire.VALUES, [0, [[2, "|b1", [], 0]]], [b"\1"], number=2, flags=wire.LAST
         ),
+        vector(
+            "values of one form",
+            wire.VALUES,
+            [0, [[[1, 3, 4], "<f4", [1], 0], [6, "|u1", [2], 24]]],
+            [b"\0\0\x80\x3f", b"\0\0\0\x40", b"\0\0\xc0\xc0", b"\1\2"],
+            number=2,
+        ),
         vector("values that are empty", wire.VALUES, [0, [[0, "<f8", [0], 0], [1, "<f8", [2, 0], 0]]], number=2),
         vector("chunk of a request", wire.CHUNK_OF, [0, 0, "<f4", [70000], 262144], [FLOATS], number=3, lane=1),
         vector(
