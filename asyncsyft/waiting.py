@@ -34,9 +34,9 @@ class Slot(Generic[T]):
             if self._waiter is not None:
                 self._wake()
 
-    @staticmethod
-    def set_all(slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
-        """As ``set``, of many; where there is None, nobody waits."""
+    @classmethod
+    def set_all(cls, slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
+        """As ``set``, of many slots of this class; where there is None, nobody waits."""
         for slot, outcome in zip(slots, outcomes):
             if slot is not None:
                 slot.set(outcome)
@@ -63,23 +63,8 @@ class Slot(Generic[T]):
         raise NotImplementedError
 
 
-class _Woken:
-    """What a task is told when it goes on; not its slot, whose outcome is the program's to let go of."""
-
-    #: The task calls it, and drops what it gives; a call of C costs least.
-    result: Callable[[], Any] = bool
-
-    def __init__(self, error: Optional[BaseException] = None) -> None:
-        if error is not None:
-            self._error = error
-            self.result = self._raise
-
-    def _raise(self) -> None:
-        raise self._error
-
-
-Wake = Callable[[_Woken], None]
-_GO_ON = _Woken()
+#: What a task calls to go on, with a future that is done.
+Wake = Callable[["asyncio.Future[None]"], None]
 
 
 class Turn:
@@ -92,8 +77,11 @@ class Turn:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.due = False  # ``run`` is about to be called
-        self.tasks: Deque[Tuple[Wake, Context, _Woken]] = deque()
+        self.tasks: Deque[Tuple[Wake, Context, asyncio.Future[None]]] = deque()
         self._calls: Deque[Callable[[], object]] = deque()
+        # What tasks are told when they go on: not their slots, whose outcomes are the program's to let go of.
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.done.set_result(None)
 
     def soon(self) -> None:
         """See to it that ``run`` is called."""
@@ -116,8 +104,8 @@ class Turn:
             # Off the queue one by one: a task may end the loop, or run it once more within itself.
             for _ in range(len(tasks)):
                 if tasks:
-                    wake, context, woken = tasks.popleft()
-                    context.run(wake, woken)
+                    wake, context, done = tasks.popleft()
+                    context.run(wake, done)
             for _ in range(len(calls)):
                 if calls:
                     calls.popleft()()
@@ -136,23 +124,27 @@ class _AsyncioSlot(Slot[T]):
     #: Of the subclass for one loop; that of a slot made outside any loop is found when a task waits.
     _turn: Optional[Turn] = None
 
-    @staticmethod
-    def set_all(slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
+    @classmethod
+    def set_all(cls, slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
+        turn = cls._turn
+        if turn is None:  # each slot found one of its own, if a task waits
+            super().set_all(slots, outcomes)
+            return
         # As ``set`` and ``_wake``, in one: this is on the way of every value, and so is what follows.
+        go_on, done = turn.tasks.append, turn.done
         for slot, outcome in zip(slots, outcomes):
             if slot is not None and not slot.is_set:
                 slot.outcome, slot.is_set = outcome, True
                 waiter = slot._waiter
                 if waiter is not None:
                     slot._waiter = None
-                    turn: Turn = slot._turn  # type: ignore[attr-defined]
-                    turn.tasks.append((waiter, slot._context, _GO_ON))  # type: ignore[attr-defined]
-                    if not turn.due:
-                        turn.soon()
+                    go_on((waiter, slot._context, done))  # type: ignore[attr-defined]
+        if turn.tasks and not turn.due:
+            turn.soon()
 
-    def _wake(self, woken: _Woken = _GO_ON) -> None:
+    def _wake(self, done: Optional[asyncio.Future[None]] = None) -> None:
         assert self._turn is not None
-        self._turn.tasks.append((self._waiter, self._context, woken))
+        self._turn.tasks.append((self._waiter, self._context, done or self._turn.done))
         self._waiter = None
         if not self._turn.due:
             self._turn.soon()
@@ -181,7 +173,9 @@ class _AsyncioSlot(Slot[T]):
     def cancel(self, msg: Any = None) -> bool:
         if self._waiter is None:
             return False
-        self._wake(_Woken(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)))
+        cancelled = self.get_loop().create_future()
+        cancelled.cancel(*([] if msg is None else [msg]))
+        self._wake(cancelled)
         return True
 
 

@@ -71,7 +71,7 @@ async def test_many_are_set_together() -> None:
         await settle()
         slot_class().set_all([slots[0], None, *slots[1:]], range(5))
         assert got == []
-    assert got == [0, 2]
+    assert sorted(got) == [0, 2]
     assert [await outcome(slot) for slot in slots] == [0, 2, "before", 4]
 
 

@@ -41,10 +41,9 @@ def run(job: Job, store: Store, inline: bool) -> bool:
     Not for here is what only the loop can do, and inline also heavy work.
     """
     space, steps, values, cancelled, short = job.space, job.steps, job.values, job.cancelled, _SHORT
-    objects, poisons, things, pending, count = space.objects, space.poisons, space.things, space.pending, len(steps)
+    objects, poisons, things, pending = space.objects, space.poisons, space.things, space.pending
     room, grown = store.room(space), 0
-    index = job.index
-    while index < count:
+    for index in range(job.index, len(steps)):
         step = steps[index]
         # The short way: a small element-wise op on two arrays that are here, a get, a delete. Whatever is unusual
         # raises or falls through, and goes the long way.
@@ -54,11 +53,9 @@ def run(job: Job, store: Store, inline: bool) -> bool:
                 if op == GET:
                     (one,) = inputs
                     values.append((index, objects[one]))
-                    index += 1
                     continue
                 if op == DELETE:
                     if space.delete_arrays(inputs):
-                        index += 1
                         continue
                 else:
                     one, two = inputs
@@ -68,16 +65,17 @@ def run(job: Job, store: Store, inline: bool) -> bool:
                         and a.shape == b.shape
                         and type(out) is int
                         and 0 < out <= MAX_ID
-                        and out not in objects
                         and out not in poisons
                         and out not in things
                         and len(objects) < MAX_OBJECTS
                     ):
                         result = short[op](a, b)
-                        if type(result) is np.ndarray and grown + (nbytes := result.nbytes) <= room:
-                            objects[out] = result
+                        if (
+                            type(result) is np.ndarray
+                            and grown + (nbytes := result.nbytes) <= room
+                            and objects.setdefault(out, result) is result
+                        ):
                             grown += nbytes
-                            index += 1
                             continue
         except Exception:  # noqa: BLE001 - the long way meets it again, and answers it
             pass
@@ -88,8 +86,7 @@ def run(job: Job, store: Store, inline: bool) -> bool:
         except (Heavy, NeedsLoop):
             return False
         room, grown = store.room(space), 0
-        index += 1
-    job.index = index
+    job.index = len(steps)
     space.grow(grown)
     return True
 
