@@ -103,8 +103,7 @@ class Handle:
     # What brings data or certainty back.
 
     async def get(
-        self,
-        *,
+        self,  # and no "*": parameters that only have names are looked up at each call
         compression: Optional[str] = None,
         progress: Optional[Progress] = None,
         on_wait: Optional[Callable[[List[str]], None]] = None,

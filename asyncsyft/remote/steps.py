@@ -6,7 +6,7 @@ All that can be wrong with a call is found before anything is recorded. It does 
 from __future__ import annotations
 
 import sys
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
 
 import numpy as np
 
@@ -26,6 +26,7 @@ _SCALAR_TYPES = frozenset(SCALARS)
 # Inference of the operators, by the specs themselves: one dictionary look-up a step.
 _RESULTS: Dict[Any, Any] = {}
 _MAX_RESULTS = 4096
+_new: Callable[[Type[H]], H] = object.__new__
 #: Modules that record for whoever called them: a step's origin is the line that called into them.
 _NOT_ORIGINS = (__package__, f"{__package__.partition('.')[0]}.driver", "numpy.")
 
@@ -49,7 +50,9 @@ def binary(op: str, x: H, y: Any, depth: int = 3) -> H:
             y.live_id()
         out = recorder.new_id()
         recorder.record((op, out, (x.id, y.id)), depth)
-        return kind(recorder, out, spec)
+        made = _new(kind)  # a call of the class would cost three times as much
+        made.recorder, made.id, made.spec = recorder, out, spec
+        return made
     if type(y) in _SCALAR_TYPES:
         return _with_scalar(op, x, y, False, depth)
     if isinstance(y, (np.generic, np.ndarray)):
