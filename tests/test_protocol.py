@@ -18,6 +18,7 @@ from asyncsyft import protocol, wire
 from asyncsyft.errors import LocalProtocolError, RemoteProtocolError, WorkerLost
 from asyncsyft.protocol import WINDOW, Conversation, Served
 from asyncsyft.protocol.lane import CHUNK_HEAD, CHUNKS_AHEAD, FAST, LARGE_CHUNK
+from asyncsyft.protocol.sending import TOLD_TOGETHER
 from asyncsyft.wire import Failure
 from tests.ends import MINE, THEIRS, Asked, Kept, Pair, counters, deliver, frame, pull
 
@@ -119,6 +120,32 @@ def test_answers_are_cumulative_and_come_in_any_order() -> None:
     pair.pump()
     assert all(request.happened == ["sent", "settled"] for request in asked)
     assert pair.near.unanswered == {}
+
+
+@pytest.mark.parametrize("then", ["another", "one that somebody waits for", "a new road", "out of order"])
+def test_answers_for_which_nobody_waits_are_told_together(then: str) -> None:
+    pair = Pair()
+    asked = [pair.ask(Asked(), GET) for _ in range(TOLD_TOGETHER + 1)]
+    served = [program[0] for program in pair.server.programs]
+    first, last = served[: TOLD_TOGETHER - 1], served[TOLD_TOGETHER - 1]
+    for each in first[::-1] if then == "out of order" else first:
+        pair.far.done(each, patient=True)
+        pair.pump()
+    assert (pair.near.seen, pair.far.owes) == (0, False)
+    if then == "a new road":
+        pair.join()
+        pair.pump()
+        settled = TOLD_TOGETHER - 1
+    else:
+        pair.far.done(last, patient=then != "one that somebody waits for")
+        pair.pump()
+        settled = TOLD_TOGETHER
+    assert [request.happened[-1] for request in asked[:settled]] == ["settled"] * settled
+    assert pair.near.seen == settled
+    assert set(pair.near.unanswered) == set(range(settled + 1, TOLD_TOGETHER + 2))
+    pair.far.done(served[TOLD_TOGETHER], patient=True)  # they are counted from then on
+    pair.pump()
+    assert pair.near.seen == settled
 
 
 def test_a_failure_is_told_at_once_and_before_its_request_is_answered() -> None:

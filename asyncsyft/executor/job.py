@@ -35,6 +35,7 @@ class Job:
     missing = 0  # pending objects that it is parked for
     lent: Sequence[int] = ()  # captured inputs that were deleted since and are lent to it while it runs
     finished = False
+    patient = False  # nobody waits for its answer
     released: FrozenSet[int] = frozenset()  # steps whose values were private
     unwritten = -1  # the last step that changed what is kept on disk
 

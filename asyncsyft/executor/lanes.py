@@ -110,7 +110,7 @@ class Executor:
             if job.outstanding:
                 self.jobs[conversation, served.id] = job
             else:
-                conversation.done(served)
+                conversation.done(served, job.patient)
             return
         self.jobs[conversation, served.id] = job
         for index in chunked:
@@ -366,7 +366,7 @@ class Executor:
 
     def _done(self, job: Job) -> None:
         if self.jobs.pop((job.conversation, job.served.id), None) is not None:
-            job.conversation.done(job.served)
+            job.conversation.done(job.served, job.patient)
             if not self.jobs and self.on_idle is not None:
                 self.on_idle()
 

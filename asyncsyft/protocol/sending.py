@@ -24,6 +24,8 @@ MAX_UNSEEN = 4 * MAX_REQUESTS
 #: Ids in one answers frame, and the bytes that its failures may fill, so that it stays below ``wire.MAX_EXEMPT``.
 MAX_ABOVE = 4096
 FAILURE_BYTES = 24 << 10
+#: So many answers for which nobody waits are told together.
+TOLD_TOGETHER = 16
 
 
 class Seals(Protocol):
@@ -81,6 +83,7 @@ class Sending:
         self._control: Deque[Tuple[Parcel, int]] = deque()
         self._grants: Set[int] = set()
         self._answers_due = False
+        self._untold = 0  # answers that none of these frames told yet
         self._acknowledged = 0  # answers seen, as ``acknowledge`` last said
         self._held_back = False  # a request waits for answers to others
         self._more = False  # on the way somebody may have recorded what a lane that had its turn could send
@@ -157,14 +160,20 @@ class Sending:
         self._answers_due = True
         self.ready()
 
-    def done(self, served: Served) -> None:
-        """All steps of the request have run; it counts as answered when the values that it gave have left."""
+    def done(self, served: Served, patient: bool = False) -> None:
+        """All steps of the request have run; it counts as answered when the values that it gave have left.
+
+        ``patient``: nobody waits for the answer, which may be told with later ones.
+        """
         served.done = True
         if not served.unsent:
-            self._answered(served)
-            self.ready()
+            self._untold += 1
+            due = not patient or self._untold >= TOLD_TOGETHER
+            self._answered(served, due=due)
+            if due:
+                self.ready()
 
-    def _answered(self, served: Served, told: bool = False) -> None:
+    def _answered(self, served: Served, told: bool = False, due: bool = True) -> None:
         """Count a request as answered; ``told``: its last frame of values says so itself."""
         if served.id == self.floor + 1:
             self.floor += 1
@@ -172,7 +181,7 @@ class Sending:
                 self.floor += 1
         elif not told:
             self._new_above.append(served.id)
-        self._answers_due = self._answers_due or not told
+        self._answers_due = self._answers_due or (due and not told)
 
     def consumed(self, lane: int, size: int, generation: int, ahead: int = CHUNKS_AHEAD) -> None:
         """Give credit back: these bytes are no longer held here. Bytes of before a resume give none.
@@ -247,6 +256,7 @@ class Sending:
     def _take_answers(self, out: List[Buffer]) -> int:
         # A request counts as answered when its failures are told: they leave first, the new floor with the last frame.
         failures, above, size = [], [], 0
+        self._untold = 0
         while self._new_failures and size < FAILURE_BYTES:
             failures.append(failure := self._new_failures.popleft())
             size += 128 + 4 * (len(failure.message) + len(failure.kind) + len(failure.op))

@@ -36,6 +36,8 @@ FORM = 2
 #: An array of so many bytes, made and forgotten, lets glibc keep as much memory as it ever would: from then on what
 #: sessions make and forget, megabytes a step, does not come from the system anew each time. Elsewhere it does nothing.
 KEEPING = (1 << 25) - (1 << 13)
+#: An opening of at most so many bytes is answered with later ones: the party keeps it until then, and waits for none.
+SMALL = 1 << 17
 #: The first lane of sessions: below are those of ordinary requests, and of those made while serving others.
 FIRST_LANE = 512
 
@@ -141,6 +143,7 @@ class Sessions:
             raise Refused(f"{step.op} is not for this member, or not from that one")
         elif step.op == "mpc.opened":
             hop, at, total = int_of(params["hop"]), int_of(params["at"]), int_of(params["total"])
+            job.patient = total <= SMALL
             session.opened(place, hop, at, total, body, job, index)
         elif step.op == "mpc.deal":
             session.dealt(place, int_of(params["at"]), int_of(params["total"]), body, job, index)
