@@ -50,16 +50,9 @@ class Slot(Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         """The outcome, now or when it comes. Raises: the error that took its place."""
-        if not self.is_set:
-            yield from self._suspend()
-        if self.error is not None:
-            raise self.error
-        return self.outcome  # type: ignore[return-value] # it is set, and None may be a T
-
-    def _wake(self) -> None:
         raise NotImplementedError
 
-    def _suspend(self) -> Generator[Any, Any, None]:
+    def _wake(self) -> None:
         raise NotImplementedError
 
 
@@ -200,24 +193,43 @@ def turn_here() -> Turn:
 
 
 class _TrioSlot(Slot[T]):
+    #: ``trio.lowlevel``, once trio has run.
+    _lowlevel: Any = None
+
+    @classmethod
+    def set_all(cls, slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
+        # As ``set`` and ``_wake``, in one.
+        reschedule = cls._lowlevel.reschedule
+        for slot, outcome in zip(slots, outcomes):
+            if slot is not None and not slot.is_set:
+                slot.outcome, slot.is_set = outcome, True
+                waiter = slot._waiter
+                if waiter is not None:
+                    slot._waiter = None
+                    reschedule(waiter)
+
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
-        sys.modules["trio"].lowlevel.reschedule(waiter)
+        self._lowlevel.reschedule(waiter)
 
-    def _suspend(self) -> Generator[Any, Any, None]:
-        lowlevel = sys.modules["trio"].lowlevel
-        self._waiter = lowlevel.current_task()
+    def __await__(self) -> Generator[Any, Any, T]:
+        if not self.is_set:
+            lowlevel = self._lowlevel
+            self._waiter = lowlevel.current_task()
+            yield from lowlevel.wait_task_rescheduled(self._abort).__await__()
+        if self.error is not None:
+            raise self.error
+        return self.outcome  # type: ignore[return-value] # it is set, and None may be a T
 
-        def abort(_: Any) -> Any:
-            self._waiter = None
-            return lowlevel.Abort.SUCCEEDED
-
-        yield from lowlevel.wait_task_rescheduled(abort).__await__()
+    def _abort(self, _: Any) -> Any:
+        self._waiter = None
+        return self._lowlevel.Abort.SUCCEEDED
 
 
 def slot_class() -> Type[Slot[Any]]:
     """The class of slots for the event loop that runs now."""
     if _runs_trio():
+        _TrioSlot._lowlevel = sys.modules["trio"].lowlevel
         return _TrioSlot
     try:
         turn_here()
