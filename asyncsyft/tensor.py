@@ -9,7 +9,7 @@ import io
 import math
 import re
 import struct
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -36,6 +36,8 @@ _WHOLE = frozenset((int,))
 #: Pairs of descriptor and shape that were checked and found good, up to this many.
 _CHECKED: Dict[Tuple[str, Tuple[int, ...]], Tuple[DType, Tuple[int, ...], int]] = {}
 MAX_CHECKED = 4096
+#: Bytes of an array whose rows are given out, since a copy of each costs more: who keeps one keeps no more than this.
+SHARED = 4096
 
 _DESCR: Dict[DType, str] = {dtype: descr for descr, dtype in DTYPES.items()}
 
@@ -121,7 +123,7 @@ def copy_at(dtype: DType, shape: Sequence[int], nbytes: int, buffer: memoryview,
 def copies_at(
     dtype: DType, shape: Tuple[int, ...], nbytes: int, buffer: memoryview, at: int, stride: int, count: int
 ) -> List[Array]:
-    """As ``copy_at``, of ``count`` tensors that begin ``stride`` bytes apart; each is an array of its own."""
+    """As ``copy_at``, of ``count`` tensors that begin ``stride`` bytes apart; small ones are rows of one array."""
     if count == 1 or not nbytes or not shape or dtype.kind == "b":
         return [copy_at(dtype, shape, nbytes, buffer, at + number * stride) for number in range(count)]
     strides = [dtype.itemsize]
@@ -129,10 +131,7 @@ def copies_at(
         strides.insert(0, dim * strides[0])
     # One array over all of them, whose rows they are: to make a view of each costs more than to copy it.
     together: Array = np.ndarray((count, *shape), dtype, buffer, at, (stride, *strides))
-    return list(map(_copy, together))
-
-
-_copy: Callable[[Array], Array] = np.ndarray.copy
+    return list(together.copy()) if together.nbytes <= SHARED else [row.copy() for row in together]
 
 
 class Landing:

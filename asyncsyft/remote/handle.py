@@ -108,7 +108,7 @@ class Handle:
         progress: Optional[Progress] = None,
         on_wait: Optional[Callable[[List[str]], None]] = None,
     ) -> Array:
-        """The data, as an array of its own; ``progress(done, total)`` is told of the bytes of a large one.
+        """The data, as an array to write to; ``progress(done, total)`` is told of the bytes of a large one.
 
         ``compression``: "auto", "always" or "never", in place of what the worker was told.
         Of private data, what its owner's policy lets out; if that asks a person, this waits for it, however long: who
