@@ -562,6 +562,8 @@ ANSWERING: Dict[str, bytes] = {
     "steps of which one is a list": values(1, [([0, [0]], "<f8", [1], 0)], bytes(16)),
     "more values than a frame has": values(1, [([0] * 4096, "<f8", [0], 0), (0, "<f8", [0], 0)]),
     "values that lie past 2^63": values(1, [([0, 0], "<f8", [1], (1 << 63) - 8)], bytes(16)),
+    "empty documents": values(1, [([0, 0], wire.DOCUMENT, [0], 0)]),
+    "documents past the body": values(1, [([0, 0], wire.DOCUMENT, [1], 0)], b"\x01" * 8),
     "no document": values(1, [(0, wire.DOCUMENT, [2], 0)], b"\xc1\xc1"),
     "a chunk that begins late": chunk(1, 0, 8, 8),
     "a chunk past the end": chunk(1, 0, 0, 72),

@@ -194,7 +194,7 @@ def _give(request: Request, values: List[Tuple[List[int], Any, Any, int]], body:
         if offset & 7 or offset + (count - 1) * stride + nbytes > len(body):
             raise RemoteProtocolError(f"{count} values of {nbytes} bytes from {offset} on in a body of {len(body)}")
         if descr == wire.DOCUMENT:
-            places = range(offset, offset + count * stride, stride) if count > 1 else (offset,)
+            places = [offset + number * stride for number in range(count)]
             request.gave(steps, [wire.document(body[at : at + nbytes]) for at in places])
         else:
             request.gave(steps, tensor.copies_at(dtype, dims, nbytes, body, offset, stride, count))

@@ -50,7 +50,7 @@ def binary(op: str, x: H, y: Any, depth: int = 3) -> H:
             y.live_id()
         out = recorder.new_id()
         recorder.record((op, out, (x.id, y.id)), depth)
-        made = _new(kind)  # a call of the class would cost three times as much
+        made = _new(kind)  # as a call of the class, without the two calls within it
         made.recorder, made.id, made.spec = recorder, out, spec
         return made
     if type(y) in _SCALAR_TYPES:
