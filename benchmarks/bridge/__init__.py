@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="short rounds; about three minutes in all")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - prints them, the table on stderr")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many (default {ROUNDS})")
-    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 1, quick 0.2)")
+    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 1, quick 0.3)")
     parser.add_argument("--only", metavar="KEY,...", help=f"only these keys: {', '.join(keys(True))}")
 
 
@@ -131,7 +131,7 @@ def beside_socketio(made: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def main(asked: argparse.Namespace) -> int:
-    seconds = asked.seconds or (0.2 if asked.quick else 1.0)
+    seconds = asked.seconds or (0.3 if asked.quick else 1.0)
     try:
         if importlib.util.find_spec("syft") is None:
             raise BenchmarkFailed("PySyft is not here: make bridge-env, and run this with .venv-syft")

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="short rounds; about three minutes in all")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - prints them, the table on stderr")
     parser.add_argument("--rounds", type=int, help="how many (default 9, quick 5)")
-    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 1, quick 0.2)")
+    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 1, quick 0.4)")
     parser.add_argument(
         "--only", metavar="KEY,...", help=f"only these keys and whole stacks: {', '.join([*KEYS, *MPC])}"
     )
@@ -86,7 +86,7 @@ def keys_of(only: Optional[str]) -> List[str]:
 
 def main(asked: argparse.Namespace) -> int:
     rounds = asked.rounds or (5 if asked.quick else 9)
-    seconds = asked.seconds or (0.2 if asked.quick else 1.0)
+    seconds = asked.seconds or (0.4 if asked.quick else 1.0)
     try:
         taken = asyncio.run(run(wanted(asked.only), Run(rounds, seconds, False, progress)))
     except BenchmarkFailed as why:
