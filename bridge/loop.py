@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 #: Pieces of work that the loop does before it looks at its sockets again.
 TURN = 256
 #: Seconds until a loop that dozes looks for work by itself.
-DOZE = 0.001
+DOZE = 0.002
 #: What the loop may be at: asleep until it is woken, dozing, or at work.
 ASLEEP, DOZING, AWAKE = range(3)
 #: Seconds that the loop's thread may take to begin, and to end.
