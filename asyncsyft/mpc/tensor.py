@@ -205,10 +205,10 @@ class SecretTensor(Operators):
             raise TypeError(f"kernels are a tensor, not {type(kernels).__name__}")
         return self._new(functions.conv2d(self.mpc.circuit, self.node, other, pair(stride), pair(padding, 0)))
 
-    def avg_pool2d(self, size: Pair, stride: Optional[Pair] = None) -> SecretTensor:
+    def avg_pool(self, size: Pair, stride: Optional[Pair] = None) -> SecretTensor:
         return self._windows(size, stride).mean(4)
 
-    def max_pool2d(self, size: Pair, stride: Optional[Pair] = None) -> SecretTensor:
+    def max_pool(self, size: Pair, stride: Optional[Pair] = None) -> SecretTensor:
         return self._windows(size, stride).max(4)
 
     def _windows(self, size: Pair, stride: Optional[Pair]) -> SecretTensor:

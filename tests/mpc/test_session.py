@@ -112,8 +112,8 @@ async def test_images() -> None:
             near(await x.conv2d(k).reveal(), np.einsum("ncijhw,ochw->noij", seen, w), 20 * U)
             near(await x.conv2d(w).reveal(), np.einsum("ncijhw,ochw->noij", seen, w), 20 * U)
             assert (await x.conv2d(k, stride=2, padding=1).reveal()).shape == (2, 4, 3, 3)
-            near(await x.avg_pool2d(2).reveal(), blocks.mean((3, 5)))
-            near(await x.max_pool2d(2).reveal(), blocks.max((3, 5)))
+            near(await x.avg_pool(2).reveal(), blocks.mean((3, 5)))
+            near(await x.max_pool(2).reveal(), blocks.max((3, 5)))
 
 
 async def test_whole_numbers_stay_whole() -> None:
