@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="short rounds; about two minutes in all")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - prints them, the table on stderr")
     parser.add_argument("--rounds", type=int, help="how many (default 9, quick 5)")
-    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 2, quick 0.3)")
+    parser.add_argument("--seconds", type=float, help="of each measure in a round (default 2, quick 0.2)")
     parser.add_argument(
         "--only", metavar="KEY,...", help=f"only these keys and whole stacks: {', '.join([*KEYS, *STACKS])}"
     )
@@ -150,7 +150,7 @@ def progress(line: str) -> None:
 
 def main(asked: argparse.Namespace) -> int:
     rounds = asked.rounds or (5 if asked.quick else 9)
-    seconds = asked.seconds or (0.3 if asked.quick else 2.0)
+    seconds = asked.seconds or (0.2 if asked.quick else 2.0)
     try:
         words = keys_and_stacks(asked.only)
         taken = asyncio.run(run(wanted(words), Run(rounds, seconds, not asked.quick, progress)))

@@ -54,7 +54,7 @@ def fixed_precision(size: int) -> Any:
 async def client(*ports: int) -> AsyncIterator[Mapping[str, Measure]]:
     """``ports``: for each setting that of the fast link and that behind the slow one; then those of the slow links."""
     measures: Dict[str, Measure] = {}
-    links = (("loopback", noise(SIZE), ports[0:4:2], 15), ("100mbit", fixed_precision(SLOW_SIZE), ports[4:], 1))
+    links = (("loopback", noise(SIZE), ports[0:4:2], 25), ("100mbit", fixed_precision(SLOW_SIZE), ports[4:], 1))
     async with AsyncExitStack() as stack:
         for link, array, here, least in links:
             pair: Dict[str, Large] = {}
