@@ -38,8 +38,10 @@ class Slot(Generic[T]):
     def set_all(cls, slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
         """As ``set``, of many slots of this class; where there is None, nobody waits."""
         for slot, outcome in zip(slots, outcomes):
-            if slot is not None:
-                slot.set(outcome)
+            if slot is not None and not slot.is_set:
+                slot.outcome, slot.is_set = outcome, True
+                if slot._waiter is not None:
+                    slot._wake()
 
     def fail(self, error: BaseException) -> None:
         """There will be no outcome, and why; the first one counts."""
@@ -195,18 +197,6 @@ def turn_here() -> Turn:
 class _TrioSlot(Slot[T]):
     #: ``trio.lowlevel``, once trio has run.
     _lowlevel: Any = None
-
-    @classmethod
-    def set_all(cls, slots: Iterable[Optional[Slot[Any]]], outcomes: Iterable[Any]) -> None:
-        # As ``set`` and ``_wake``, in one.
-        reschedule = cls._lowlevel.reschedule
-        for slot, outcome in zip(slots, outcomes):
-            if slot is not None and not slot.is_set:
-                slot.outcome, slot.is_set = outcome, True
-                waiter = slot._waiter
-                if waiter is not None:
-                    slot._waiter = None
-                    reschedule(waiter)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

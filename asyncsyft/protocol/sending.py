@@ -83,7 +83,7 @@ class Sending:
         self._control: Deque[Tuple[Parcel, int]] = deque()
         self._grants: Set[int] = set()
         self._answers_due = False
-        self._untold = 0  # answers that none of these frames told yet
+        self._untold = 0  # answers counted since an answers frame left
         self._acknowledged = 0  # answers seen, as ``acknowledge`` last said
         self._held_back = False  # a request waits for answers to others
         self._more = False  # on the way somebody may have recorded what a lane that had its turn could send
@@ -174,7 +174,7 @@ class Sending:
                 self.ready()
 
     def _answered(self, served: Served, told: bool = False, due: bool = True) -> None:
-        """Count a request as answered; ``told``: its last frame of values says so itself."""
+        """Count a request as answered; ``told``: its last frame of values says so itself; ``due``: else, at once."""
         if served.id == self.floor + 1:
             self.floor += 1
             while (after := self.served.get(self.floor + 1)) is not None and after.done and not after.unsent:
